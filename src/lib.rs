@@ -1,0 +1,4 @@
+//! Reelay: a WebRTC media server with a recorder inside.
+//! `ARCHITECTURE.md` has the map; dependencies point one way: `http → room → media → rtp`, `recording → media, webm, rtp`.
+
+pub mod media;

@@ -1,0 +1,2 @@
+//! The `reelay` program.
+fn main() {}

@@ -1,0 +1,10 @@
+//! The media plane: one thread and one UDP socket a shard, every packet handled without waiting.
+//! Knows rooms and tracks as keys; knows nothing of names, rights, disks or HTTP.
+
+mod api;
+mod tap;
+
+pub use api::{
+    Codec, Command, DeclaredTrack, Event, LegKey, LinkState, MediaAddresses, MediaError, PeerKey, RoomKey, ShardStats,
+};
+pub use tap::{SenderReport, TAP_LIMIT_BYTES, Tap, TapBudget, TapItem, TapKey, TapMessage, TapPacket};
