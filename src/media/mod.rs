@@ -2,9 +2,14 @@
 //! Knows rooms and tracks as keys; knows nothing of names, rights, disks or HTTP.
 
 mod api;
+pub mod outbox;
+mod packet;
+pub mod socket;
 mod tap;
 
 pub use api::{
     Codec, Command, DeclaredTrack, Event, LegKey, LinkState, MediaAddresses, MediaError, PeerKey, RoomKey, ShardStats,
 };
+pub use outbox::{Outbox, Route};
+pub use packet::InboundPacket;
 pub use tap::{SenderReport, TAP_LIMIT_BYTES, Tap, TapBudget, TapItem, TapKey, TapMessage, TapPacket};
