@@ -2,3 +2,4 @@
 //! `ARCHITECTURE.md` has the map; dependencies point one way: `http → room → media → rtp`, `recording → media, webm, rtp`.
 
 pub mod media;
+pub mod recording;

@@ -1,0 +1,188 @@
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::*;
+
+async fn catalog() -> (tempfile::TempDir, Catalog) {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::open(&dir.path().join("catalog.sqlite")).await.unwrap();
+    (dir, catalog)
+}
+
+fn entry(n: u32, room: &str, names: &[&str]) -> Entry {
+    let people: Vec<Value> = names.iter().map(|name| json!({"person": format!("key-{name}"), "name": name})).collect();
+    let minute = n % 60;
+    let hour = n / 60 % 24;
+    let day = 1 + n / 1440 % 28;
+    let month = 1 + n / 1440 / 28 % 12;
+    Entry::from_value(json!({
+        "version": 1, "id": format!("01920000-0000-7000-8000-{n:012x}"), "room": room, "state": "complete",
+        "started_at": format!("2026-{month:02}-{day:02}T{hour:02}:{minute:02}:00Z"), "duration_ms": 60_000,
+        "participants": people, "files": [{"file": "f", "bytes": 10}],
+    }))
+    .unwrap()
+}
+
+fn ids_of(page: &Page) -> Vec<u32> {
+    let id = |summary: &String| serde_json::from_str::<Value>(summary).unwrap()["id"].as_str().unwrap().to_owned();
+    page.summaries.iter().map(|s| u32::from_str_radix(&id(s)[24..], 16).unwrap()).collect()
+}
+
+async fn check(catalog: &Catalog, filter: Filter, expected: &[u32]) {
+    let page = catalog.list(&Filter { limit: 50, ..filter.clone() }).await.unwrap();
+    assert_eq!(ids_of(&page), expected, "{filter:?}");
+}
+
+#[tokio::test]
+async fn lists_are_narrowed_by_every_filter() {
+    let (_dir, catalog) = catalog().await;
+    for (n, room, names) in
+        [(1, "team-1", vec!["Ada", "李小龙"]), (2, "team-1", vec!["Bo"]), (3, "会议室", vec!["ada", "Zoë Müller"])]
+    {
+        catalog.upsert(&entry(n, room, &names), 0).await.unwrap();
+    }
+    let chat = Entry { chat: Some("今天开会吗\nbudget 2027".into()), ..entry(2, "team-1", &["Bo"]) };
+    catalog.upsert(&chat, 1).await.unwrap();
+    // A later change of the manifest keeps the chat.
+    catalog.upsert(&entry(2, "team-1", &["Bo"]), 2).await.unwrap();
+
+    let text = |text: &str| Filter { text: Some(text.into()), ..Filter::default() };
+    check(&catalog, Filter::default(), &[3, 2, 1]).await;
+    check(&catalog, Filter { room: "Team-1".parse().ok(), ..Filter::default() }, &[2, 1]).await;
+    check(&catalog, Filter { person: Some("ADA".into()), ..Filter::default() }, &[3, 1]).await;
+    check(&catalog, Filter { person: Some("key-Bo".into()), ..Filter::default() }, &[2]).await;
+    check(&catalog, Filter { state: Some("failed".into()), ..Filter::default() }, &[]).await;
+    check(&catalog, Filter { scope: Scope::Rooms(vec!["会议室".parse().unwrap()]), ..Filter::default() }, &[3]).await;
+    check(&catalog, Filter { scope: Scope::Rooms(vec![]), ..Filter::default() }, &[]).await;
+    let start = entry(2, "x", &[]).started_at_ms;
+    check(&catalog, Filter { from_ms: Some(start), ..Filter::default() }, &[3, 2]).await;
+    check(&catalog, Filter { to_ms: Some(start), ..Filter::default() }, &[1]).await;
+    check(&catalog, text("开会"), &[2]).await;
+    check(&catalog, text("会"), &[3, 2]).await;
+    check(&catalog, text("会开"), &[]).await;
+    check(&catalog, text("小龙"), &[1]).await;
+    check(&catalog, text("BUD team-1"), &[2]).await;
+    check(&catalog, text("muller"), &[3]).await;
+    check(&catalog, text("\"'(*) NEAR"), &[]).await;
+    check(&catalog, text("!"), &[]).await;
+    check(&catalog, text("   "), &[3, 2, 1]).await;
+    check(&catalog, Filter { room: "team-1".parse().ok(), person: Some("ada".into()), ..text("team") }, &[1]).await;
+}
+
+#[tokio::test]
+async fn cursors_walk_through_everything_once() {
+    let (_dir, catalog) = catalog().await;
+    for n in 0..25 {
+        // Many began in the same millisecond and share the low bits of their ids.
+        let id = format!("01920000-0000-7000-8000-{:07x}00001", n).parse().unwrap();
+        catalog.upsert(&Entry { id, ..entry(7, "r", &[]) }, 0).await.unwrap();
+    }
+    let (mut seen, mut cursor) = (Vec::new(), None);
+    loop {
+        let page = catalog.list(&Filter { limit: 4, cursor, ..Filter::default() }).await.unwrap();
+        seen.extend(page.summaries);
+        cursor = page.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen.len(), 25);
+}
+
+#[tokio::test]
+async fn what_is_deleted_is_not_listed_and_comes_back() {
+    let (_dir, catalog) = catalog().await;
+    let one = entry(1, "r", &["Ada"]);
+    catalog.upsert(&one, 0).await.unwrap();
+    assert!(catalog.mark_deleted(&one.id, Some(5)).await.unwrap());
+    catalog.upsert(&one, 6).await.unwrap();
+    check(&catalog, Filter::default(), &[]).await;
+    assert_eq!(catalog.find(&one.id).await.unwrap().unwrap().deleted_at_ms, Some(5));
+    assert_eq!(catalog.totals().await.unwrap(), Totals::default());
+    assert_eq!(catalog.deleted_before(6).await.unwrap(), [one.id.clone()]);
+    assert!(catalog.mark_deleted(&one.id, None).await.unwrap());
+    check(&catalog, Filter::default(), &[1]).await;
+    assert_eq!(catalog.totals().await.unwrap(), Totals { recordings: 1, bytes: 10 });
+    catalog.forget(&one.id).await.unwrap();
+    assert_eq!(catalog.find(&one.id).await.unwrap(), None);
+    check(&catalog, Filter { text: Some("ada".into()), ..Filter::default() }, &[]).await;
+}
+
+#[tokio::test]
+async fn a_new_time_moves_a_recording_with_all_that_hangs_on_it() {
+    let (_dir, catalog) = catalog().await;
+    let chat = Some("hello".to_owned());
+    catalog.upsert(&Entry { chat, ..entry(1, "r", &["Ada"]) }, 0).await.unwrap();
+    catalog.upsert(&entry(2, "r", &[]), 0).await.unwrap();
+    let moved = Entry { id: entry(1, "r", &[]).id, ..entry(3, "r", &["Ada"]) };
+    catalog.upsert(&moved, 1).await.unwrap();
+    let page = catalog.list(&Filter { limit: 9, text: Some("hello".into()), ..Filter::default() }).await.unwrap();
+    assert_eq!(page.summaries.len(), 1);
+    assert_eq!(catalog.find(&moved.id).await.unwrap().unwrap().manifest, moved.manifest);
+    assert_eq!(catalog.list(&Filter { limit: 1, ..Filter::default() }).await.unwrap().summaries, [moved.summary]);
+}
+
+#[tokio::test]
+async fn a_manifest_from_disk_does_not_undo_a_newer_row() {
+    let (_dir, catalog) = catalog().await;
+    let new = Entry { state: "complete".into(), ..entry(1, "r", &[]) };
+    catalog.upsert(&new, 10).await.unwrap();
+    catalog.upsert_older(&Entry { state: "recording".into(), ..new.clone() }, 10).await.unwrap();
+    assert_eq!(catalog.find(&new.id).await.unwrap().unwrap().state, "complete");
+    catalog.upsert_older(&Entry { state: "failed".into(), ..new.clone() }, 11).await.unwrap();
+    assert_eq!(catalog.find(&new.id).await.unwrap().unwrap().state, "failed");
+}
+
+#[tokio::test]
+async fn a_rebuild_gives_the_same_rows_and_the_file_opens_again() {
+    let (dir, catalog) = catalog().await;
+    let entries: Vec<Entry> = (0..20).map(|n| entry(n, "r", &["Ada"])).collect();
+    for entry in entries.iter().rev() {
+        catalog.upsert(entry, 0).await.unwrap();
+    }
+    let all = Filter { limit: 50, ..Filter::default() };
+    let before = catalog.list(&all).await.unwrap();
+    catalog.close().await;
+    let catalog = Catalog::open(&dir.path().join("catalog.sqlite")).await.unwrap();
+    let deleted = |n: usize| (n == 3).then_some(9);
+    let rows = entries.into_iter().enumerate().map(|(n, entry)| (entry, deleted(n)));
+    assert_eq!(catalog.rebuild(rows, 1).await.unwrap(), 20);
+    let after = catalog.list(&all).await.unwrap();
+    assert_eq!(after.summaries.len(), 19);
+    assert!(after.summaries.iter().all(|summary| before.summaries.contains(summary)));
+}
+
+// 100,000 rows take a while to write: `cargo test -p reelay hundred_thousand -- --ignored`.
+#[tokio::test]
+#[ignore = "a bench"]
+async fn a_page_of_a_hundred_thousand_is_quick() {
+    let (_dir, catalog) = catalog().await;
+    let rows = (0..100_000).map(|n| {
+        let room = format!("room-{}", n % 500);
+        let chat = Some(format!("minutes of meeting {n} 今天开会"));
+        (Entry { chat, ..entry(n, &room, &["Ada", "Bo", "李小龙"]) }, None)
+    });
+    catalog.rebuild(rows, 0).await.unwrap();
+    let filters = [
+        Filter::default(),
+        Filter { room: "room-7".parse().ok(), ..Filter::default() },
+        Filter { person: Some("ada".into()), ..Filter::default() },
+        Filter { state: Some("complete".into()), ..Filter::default() },
+        Filter { state: Some("failed".into()), ..Filter::default() },
+        Filter { text: Some("开会".into()), ..Filter::default() },
+        Filter { text: Some("meeting".into()), room: "room-7".parse().ok(), ..Filter::default() },
+        Filter { text: Some("meeting 99".into()), person: Some("bo".into()), ..Filter::default() },
+        Filter { text: Some("nowhere".into()), ..Filter::default() },
+        Filter { to_ms: Some(entry(500, "r", &[]).started_at_ms), ..Filter::default() },
+        Filter { scope: Scope::Rooms(vec!["room-8".parse().unwrap()]), ..Filter::default() },
+    ];
+    for filter in filters {
+        let filter = Filter { limit: 50, ..filter };
+        let began = Instant::now();
+        let page = catalog.list(&filter).await.unwrap();
+        let took = began.elapsed();
+        println!("{:>8.2} ms  {:>3} rows  {filter:?}", took.as_secs_f64() * 1e3, page.summaries.len());
+        assert!(took.as_millis() < 50, "{filter:?} took {took:?}");
+    }
+}

@@ -1,0 +1,3 @@
+//! Recording: what is on disk, and the index over it.
+
+pub mod catalog;
