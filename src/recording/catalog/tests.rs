@@ -100,7 +100,7 @@ async fn what_is_deleted_is_not_listed_and_comes_back() {
     check(&catalog, Filter::default(), &[]).await;
     assert_eq!(catalog.find(&one.id).await.unwrap().unwrap().deleted_at_ms, Some(5));
     assert_eq!(catalog.totals().await.unwrap(), Totals::default());
-    assert_eq!(catalog.deleted_before(6).await.unwrap(), [one.id.clone()]);
+    assert_eq!(catalog.deleted_before(6).await.unwrap(), std::slice::from_ref(&one.id));
     assert!(catalog.mark_deleted(&one.id, None).await.unwrap());
     check(&catalog, Filter::default(), &[1]).await;
     assert_eq!(catalog.totals().await.unwrap(), Totals { recordings: 1, bytes: 10 });
