@@ -1,5 +1,10 @@
 //! Reelay: a WebRTC media server with a recorder inside.
 //! `ARCHITECTURE.md` has the map; dependencies point one way: `http → room → media → rtp`, `recording → media, webm, rtp`.
 
+pub mod auth;
+pub mod cli;
+pub mod config;
+pub mod http;
 pub mod media;
 pub mod recording;
+pub mod server;

@@ -1,2 +1,13 @@
 //! The `reelay` program.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match reelay::cli::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("reelay: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! `reelay serve`: flags over settings, then the server.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+
+use crate::config::{Config, ConfigError};
+
+/// Flags of `reelay serve`; everything else is in the settings.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServeArgs {
+    /// Settings file [default: reelay.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address and port of pages and API; port 0 takes a free one [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub listen: Option<SocketAddr>,
+    /// UDP port of the media; 0 takes a free one [default: 7342]
+    #[arg(long, value_name = "PORT")]
+    pub udp_port: Option<u16>,
+    /// Folder of the recordings [default: recordings]
+    #[arg(long, value_name = "FOLDER")]
+    pub recordings: Option<PathBuf>,
+    /// Write the chosen addresses and ports to this file, as JSON, when everything listens
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+    /// Serve the pages from this folder instead of the built-in ones
+    #[arg(long, value_name = "FOLDER")]
+    pub web_dir: Option<PathBuf>,
+    /// What is logged, such as `debug` or `warn,reelay=debug` [default: info]
+    #[arg(long, value_name = "LEVELS")]
+    pub log: Option<String>,
+    /// Open the browser when the server is ready
+    #[arg(long)]
+    pub open: bool,
+}
+
+impl ServeArgs {
+    /// The settings with these flags on top.
+    ///
+    /// # Errors
+    /// A setting that is unknown or does not fit.
+    pub fn settings(&self) -> Result<Config, ConfigError> {
+        let path = |path: &PathBuf| path.display().to_string();
+        let flags = [
+            ("http.listen", self.listen.map(|listen| listen.to_string())),
+            ("media.udp_port", self.udp_port.map(|port| port.to_string())),
+            ("recording.dir", self.recordings.as_ref().map(path)),
+            ("http.web_dir", self.web_dir.as_ref().map(path)),
+            ("log.filter", self.log.clone()),
+        ];
+        let flags: Vec<_> = flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
+        Config::load(self.config.as_deref(), std::env::vars(), &flags)
+    }
+}
+
+pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
+    let config = args.settings().context("the settings cannot be used")?;
+    crate::server::run(config, crate::server::Launch { ready_file: args.ready_file, open: args.open })
+}

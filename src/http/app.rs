@@ -1,0 +1,82 @@
+//! What every door shares: settings, rights, and handles to the parts that do the work.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use crate::auth::Auth;
+use crate::config::Config;
+
+/// The shared state of all doors; cheap to clone.
+#[derive(Clone)]
+pub struct App {
+    /// The settings.
+    pub config: Arc<Config>,
+    /// Who may do what.
+    pub auth: Arc<Auth>,
+    /// Whether the server takes new things, drains or stops.
+    pub shutdown: Shutdown,
+    /// Where the server listens.
+    pub server: Arc<ServerInfo>,
+}
+
+/// Where the server listens and since when.
+#[derive(Debug, Clone)]
+pub struct ServerInfo {
+    /// The version of this program.
+    pub version: &'static str,
+    /// The real address of pages and API.
+    pub listen: SocketAddr,
+    /// True with https.
+    pub is_secure: bool,
+    /// When it began.
+    pub started: Instant,
+}
+
+/// How far the server is on its way out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Not at all.
+    Running,
+    /// No new rooms; ends when the last one is empty.
+    Draining,
+    /// Everything closes.
+    Stopping,
+}
+
+/// Tells everybody how far the server is on its way out; it only ever goes forward.
+#[derive(Debug, Clone)]
+pub struct Shutdown(Arc<watch::Sender<Phase>>);
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(Phase::Running)))
+    }
+}
+
+impl Shutdown {
+    /// The phase now.
+    pub fn phase(&self) -> Phase {
+        *self.0.borrow()
+    }
+
+    /// Goes on to `phase`, never back.
+    pub fn advance(&self, phase: Phase) {
+        self.0.send_if_modified(|now| {
+            let is_forward = phase > *now;
+            if is_forward {
+                *now = phase;
+            }
+            is_forward
+        });
+    }
+
+    /// Waits until `phase` is reached.
+    pub async fn reached(&self, phase: Phase) {
+        let mut seen = self.0.subscribe();
+        // An error means that the sender is gone, and we hold it.
+        let _ = seen.wait_for(|now| *now >= phase).await;
+    }
+}

@@ -1,0 +1,44 @@
+//! The doors: signaling, WHIP, WHEP, API and pages. The only user of axum.
+//! Decides who may pass and translates; what happens behind a door is the room's, the recorder's or the catalogue's.
+
+mod app;
+mod caller;
+pub mod error;
+
+use axum::Router;
+use reelay_signaling::ErrorCode;
+use tower_http::limit::RequestBodyLimitLayer;
+use utoipa_axum::router::OpenApiRouter;
+
+pub use app::{App, Phase, ServerInfo, Shutdown};
+pub use error::Problem;
+
+/// The routes that OpenAPI describes.
+pub fn api() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+}
+
+/// All doors.
+pub fn router(app: App) -> Router {
+    let body_limit = app.config.limits.body_bytes.0 as usize;
+    let (api, _description) = api().split_for_parts();
+    Router::new()
+        .merge(api)
+        .layer(RequestBodyLimitLayer::new(body_limit))
+        .fallback(|| async { Problem::new(ErrorCode::NotFound, "there is nothing at this address") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(ErrorCode::MethodNotAllowed, "this address does not take this method")
+        })
+        .with_state(app)
+}
+
+/// Serves all doors on `listener`.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(listener: tokio::net::TcpListener, app: App) -> std::io::Result<()> {
+    let shutdown = app.shutdown.clone();
+    axum::serve(listener, router(app))
+        .with_graceful_shutdown(async move { shutdown.reached(Phase::Stopping).await })
+        .await
+}
