@@ -1,0 +1,43 @@
+// The access token of this tab: it comes in the link's fragment, which no server and no log ever sees.
+const STORED = "reelay.token";
+
+/** The token, taken out of the address when the page was opened with one (`…#token=…`). */
+export function accessToken(): string | null {
+  const fragment = new URLSearchParams(location.hash.slice(1));
+  const fresh = fragment.get("token");
+  if (fresh !== null) {
+    write(fresh);
+    // Out of the address: what is copied from there must not carry a key.
+    history.replaceState(history.state, "", location.pathname + location.search);
+    return fresh;
+  }
+  return read();
+}
+
+/** Forgets a token that the server refused. */
+export function forgetToken(): void {
+  try {
+    sessionStorage.removeItem(STORED);
+  } catch {
+    // Nothing was stored then.
+  }
+}
+
+let inMemory: string | null = null;
+
+function read(): string | null {
+  try {
+    return sessionStorage.getItem(STORED) ?? inMemory;
+  } catch {
+    return inMemory;
+  }
+}
+
+function write(token: string): void {
+  inMemory = token;
+  try {
+    sessionStorage.setItem(STORED, token);
+  } catch {
+    // A browser without storage keeps it until the next reload.
+  }
+}
