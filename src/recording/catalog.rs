@@ -86,6 +86,17 @@ pub struct Found {
     pub deleted_at_ms: Option<i64>,
 }
 
+/// What the catalogue remembers of a recording's manifest on disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Which recording.
+    pub id: RecordingId,
+    /// When the manifest that was read had been written; 0 when it did not come from disk.
+    pub manifest_mtime_ns: i64,
+    /// When it was put into the trash, if it is there.
+    pub deleted_at_ms: Option<i64>,
+}
+
 /// What the whole catalogue adds up to, without what is in the trash.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -197,12 +208,19 @@ impl Catalog {
         ids(query.bind(before_ms).fetch_all(&self.pool).await?)
     }
 
-    /// Every id that is known, with what is in the trash.
+    /// Every recording that is known, with what is in the trash.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn ids(&self) -> Result<Vec<RecordingId>, CatalogError> {
-        ids(sqlx::query("SELECT id FROM recordings ORDER BY seq").fetch_all(&self.pool).await?)
+    pub async fn known(&self) -> Result<Vec<Known>, CatalogError> {
+        let query = sqlx::query("SELECT id, manifest_mtime_ns, deleted_at_ms FROM recordings");
+        let mut known = Vec::new();
+        for row in query.fetch_all(&self.pool).await? {
+            if let Ok(id) = row.try_get::<&str, _>(0)?.parse() {
+                known.push(Known { id, manifest_mtime_ns: row.try_get(1)?, deleted_at_ms: row.try_get(2)? });
+            }
+        }
+        Ok(known)
     }
 
     /// Takes the place of everything that was there: each entry, and when it was deleted if it is in the trash.
@@ -349,10 +367,10 @@ async fn put(tx: &mut SqliteConnection, entry: &Entry, now_ms: i64) -> Result<()
     };
     sqlx::query(
         "INSERT INTO recordings (seq, id, room, state, started_at_ms, duration_ms, size_bytes, files_count, summary, \
-         updated_at_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET room = excluded.room, \
+         updated_at_ms, manifest_mtime_ns) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET room = excluded.room, \
          state = excluded.state, started_at_ms = excluded.started_at_ms, duration_ms = excluded.duration_ms, \
          size_bytes = excluded.size_bytes, files_count = excluded.files_count, summary = excluded.summary, \
-         updated_at_ms = excluded.updated_at_ms",
+         updated_at_ms = excluded.updated_at_ms, manifest_mtime_ns = excluded.manifest_mtime_ns",
     )
     .bind(seq)
     .bind(entry.id.as_str())
@@ -364,6 +382,7 @@ async fn put(tx: &mut SqliteConnection, entry: &Entry, now_ms: i64) -> Result<()
     .bind(entry.files_count)
     .bind(&entry.summary)
     .bind(now_ms)
+    .bind(entry.manifest_mtime_ns)
     .execute(&mut *tx)
     .await?;
     sqlx::query("INSERT INTO manifests (seq, json) VALUES (?, ?) ON CONFLICT (seq) DO UPDATE SET json = excluded.json")

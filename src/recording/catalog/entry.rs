@@ -32,6 +32,8 @@ pub struct Entry {
     pub tags: Vec<String>,
     /// Lines of chat, for the search; `None` keeps what the catalogue has.
     pub chat: Option<String>,
+    /// When the manifest was written to disk; 0 when it did not come from there.
+    pub manifest_mtime_ns: i64,
     /// The manifest without its files' details, as JSON.
     pub summary: String,
     /// The manifest as JSON.
@@ -90,6 +92,7 @@ impl Entry {
             title: fields.title.unwrap_or_default(),
             tags: fields.tags,
             chat: None,
+            manifest_mtime_ns: 0,
             summary: summary.to_string(),
             manifest: text,
         })

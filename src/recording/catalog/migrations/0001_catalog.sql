@@ -13,6 +13,8 @@ CREATE TABLE recordings (
     -- The manifest without the details of its files: what a list shows.
     summary       TEXT    NOT NULL,
     updated_at_ms INTEGER NOT NULL,
+    -- Of the manifest.json that was read; 0 when the manifest came from the recorder itself.
+    manifest_mtime_ns INTEGER NOT NULL,
     -- Set while the recording waits in the trash.
     deleted_at_ms INTEGER
 );

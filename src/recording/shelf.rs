@@ -1,0 +1,163 @@
+//! The recordings folder as those see it who list, play and delete: one folder per recording, and a trash beside them.
+//! Paths come from parsed ids only. Everything here blocks on the disk.
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use reelay_signaling::RecordingId;
+
+use super::catalog::{Entry, EntryError, chat_of};
+
+/// The recordings folder.
+#[derive(Debug, Clone)]
+pub struct Shelf {
+    dir: PathBuf,
+}
+
+/// Where a recording's folder is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Among the others.
+    Shown,
+    /// In the trash.
+    Trash,
+}
+
+/// A folder with a manifest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder {
+    /// Which recording.
+    pub id: RecordingId,
+    /// Where it is.
+    pub place: Place,
+    /// When its manifest was written.
+    pub manifest_mtime_ns: i64,
+}
+
+/// Why a manifest on disk cannot be listed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The file cannot be read.
+    #[error("the manifest cannot be read")]
+    Io(#[from] io::Error),
+    /// It says something else than a manifest says.
+    #[error("the manifest is damaged")]
+    Entry(#[from] EntryError),
+    /// It is the manifest of another recording.
+    #[error("the manifest belongs to another recording")]
+    Other,
+}
+
+impl Shelf {
+    /// The shelf in this folder.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into() }
+    }
+
+    /// The recordings folder itself.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The folder of a recording.
+    pub fn folder(&self, id: &RecordingId, place: Place) -> PathBuf {
+        match place {
+            Place::Shown => self.dir.join(id.as_str()),
+            Place::Trash => self.dir.join(TRASH).join(id.as_str()),
+        }
+    }
+
+    /// All folders that have a manifest, those in the trash too. What is no recording is passed over.
+    ///
+    /// # Errors
+    /// When the recordings folder cannot be read.
+    pub fn folders(&self) -> io::Result<Vec<Folder>> {
+        let mut found = Vec::new();
+        for (dir, place) in [(self.dir.clone(), Place::Shown), (self.dir.join(TRASH), Place::Trash)] {
+            let listing = match fs::read_dir(dir) {
+                Ok(listing) => listing,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            for item in listing.flatten() {
+                let Some(id) = item.file_name().to_str().and_then(|name| name.parse::<RecordingId>().ok()) else {
+                    continue;
+                };
+                if let Ok(manifest_mtime_ns) = mtime_ns(&item.path().join(MANIFEST)) {
+                    found.push(Folder { id, place, manifest_mtime_ns });
+                }
+            }
+        }
+        found.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(found)
+    }
+
+    /// Reads the manifest of a recording, and its chat.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be understood.
+    pub fn read(&self, folder: &Folder) -> Result<Entry, ReadError> {
+        let path = self.folder(&folder.id, folder.place);
+        let mut entry = Entry::parse(&bounded_text(&path.join(MANIFEST), MAX_MANIFEST_BYTES)?)?;
+        if entry.id != folder.id {
+            return Err(ReadError::Other);
+        }
+        entry.manifest_mtime_ns = folder.manifest_mtime_ns;
+        entry.chat = Some(self.chat(&folder.id, folder.place));
+        Ok(entry)
+    }
+
+    /// The chat of a recording; empty when there is none.
+    pub fn chat(&self, id: &RecordingId, place: Place) -> String {
+        let path = self.folder(id, place).join(EVENTS);
+        bounded_text(&path, MAX_EVENTS_BYTES).map(|events| chat_of(&events)).unwrap_or_default()
+    }
+
+    /// Puts a recording into the trash.
+    ///
+    /// # Errors
+    /// When the folder cannot be moved.
+    pub fn discard(&self, id: &RecordingId) -> io::Result<()> {
+        fs::create_dir_all(self.dir.join(TRASH))?;
+        fs::rename(self.folder(id, Place::Shown), self.folder(id, Place::Trash))
+    }
+
+    /// Takes a recording out of the trash again.
+    ///
+    /// # Errors
+    /// When it is not there or cannot be moved.
+    pub fn restore(&self, id: &RecordingId) -> io::Result<()> {
+        fs::rename(self.folder(id, Place::Trash), self.folder(id, Place::Shown))
+    }
+
+    /// Deletes what is in the trash for good.
+    ///
+    /// # Errors
+    /// When something of it cannot be removed.
+    pub fn purge(&self, id: &RecordingId) -> io::Result<()> {
+        match fs::remove_dir_all(self.folder(id, Place::Trash)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn mtime_ns(path: &Path) -> io::Result<i64> {
+    let modified = fs::metadata(path)?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(i64::try_from(modified.as_nanos()).unwrap_or(i64::MAX))
+}
+
+fn bounded_text(path: &Path, limit: u64) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+const TRASH: &str = ".trash";
+const MANIFEST: &str = "manifest.json";
+const EVENTS: &str = "events.jsonl";
+// A thousand participants who come and go make about 1 MB.
+const MAX_MANIFEST_BYTES: u64 = 16 * 1024 * 1024;
+const MAX_EVENTS_BYTES: u64 = 16 * 1024 * 1024;
