@@ -1,0 +1,76 @@
+// Chromium and Firefox behind one API. Why each flag: they are the ones that made both work without
+// a sound card, a display and a camera.
+import { existsSync } from "node:fs";
+
+import { chromium, firefox } from "playwright-core";
+
+import { inPage } from "./in-page.mjs";
+
+export const BROWSERS = ["chromium", "firefox"];
+
+const CHROMIUM_FLAGS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--use-fake-device-for-media-stream=fps=30",
+  "--use-fake-ui-for-media-stream",
+  "--allow-loopback-in-peer-connection",
+  "--disable-features=WebRtcHideLocalIpsWithMdns",
+  "--autoplay-policy=no-user-gesture-required",
+  "--disable-background-timer-throttling",
+  "--disable-backgrounding-occluded-windows",
+  "--disable-renderer-backgrounding",
+];
+
+const FIREFOX_PREFS = {
+  "media.navigator.streams.fake": true,
+  "media.navigator.permission.disabled": true,
+  "media.autoplay.default": 0,
+  "media.autoplay.blocking_policy": 0,
+  "media.peerconnection.ice.loopback": true,
+  "media.peerconnection.ice.obfuscate_host_addresses": false,
+  // Without a sound card every AudioContext stays suspended; the mock one runs.
+  "media.cubeb.force_mock_context": true,
+};
+
+/** Starts a browser by name. Firefox takes its colour scheme at launch. */
+export async function launch(name, { scheme = "light" } = {}) {
+  if (name === "chromium") {
+    return chromium.launch({ executablePath: firstOf(process.env.CHROMIUM, "/usr/lib/chromium/chromium", "/usr/bin/chromium"), args: CHROMIUM_FLAGS });
+  }
+  return firefox.launch({
+    channel: "moz-firefox",
+    executablePath: firstOf(process.env.FIREFOX, "/usr/bin/firefox-esr", "/usr/bin/firefox"),
+    firefoxUserPrefs: { ...FIREFOX_PREFS, "layout.css.prefers-color-scheme.content-override": scheme === "dark" ? 0 : 1 },
+  });
+}
+
+/**
+ * Opens a page in a context of its own, with the test's tools inside (see in-page.mjs).
+ * `media: "synthetic"` replaces camera and microphone by a burnt-in clock and a beep at each whole second.
+ */
+export async function openPage(browser, url, { viewport = { width: 1280, height: 800 }, scheme = "light", media = "synthetic", tone = 440, touch = false, locale } = {}) {
+  const isFirefox = browser.browserType().name() === "firefox";
+  const context = await browser.newContext(
+    isFirefox
+      ? { viewport, colorScheme: null, reducedMotion: null, forcedColors: null, contrast: null, ...(locale && { locale }) }
+      : { viewport, colorScheme: scheme, hasTouch: touch, ...(locale && { locale }) },
+  );
+  await context.addInitScript(inPage, { media, tone });
+  const page = await context.newPage();
+  page.setDefaultTimeout(15_000);
+  page.problems = [];
+  page.on("pageerror", (error) => page.problems.push(`page error: ${error.message}`));
+  page.on("console", (message) => {
+    if (message.type() === "error") {
+      page.problems.push(`console: ${message.text()} ${message.location()?.url ?? ""}`);
+    }
+  });
+  if (url) {
+    await page.goto(url, { waitUntil: "load" });
+  }
+  return page;
+}
+
+function firstOf(...paths) {
+  return paths.find((path) => path && existsSync(path));
+}

@@ -1,0 +1,108 @@
+// The debug build of the server on ports of its own choice, with a folder that is thrown away.
+import { spawn, spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+import { until } from "./wait.mjs";
+
+export const root = join(dirname(fileURLToPath(import.meta.url)), "../../..");
+const binary = process.env.REELAY_BINARY ?? join(root, "target/debug/reelay");
+const alive = new Set();
+process.on("exit", () => {
+  for (const child of alive) {
+    child.kill("SIGKILL");
+  }
+});
+
+/** A folder for one test; `remove` it afterwards. */
+export function temporary(name) {
+  const path = mkdtempSync(join(tmpdir(), `reelay-${name}-`));
+  return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
+}
+
+/**
+ * Starts `reelay serve`. `listen` may name the port of an earlier run, so that pages find it again.
+ * Gives the ready file's fields, `url`, and `stop`, `kill`, `log`.
+ */
+export async function startServer({ recordings, listen = "127.0.0.1:0", udpPort = 0, args = [], env = {} } = {}) {
+  const place = temporary("server");
+  const ready = join(place.path, "ready.json");
+  const folder = recordings ?? join(place.path, "recordings");
+  const child = spawn(
+    binary,
+    ["serve", "--listen", listen, "--udp-port", String(udpPort), "--recordings", folder, "--ready-file", ready, ...args],
+    { cwd: place.path, env: { PATH: process.env.PATH, HOME: place.path, ...env }, stdio: ["ignore", "pipe", "pipe"] },
+  );
+  alive.add(child);
+  let log = "";
+  child.stdout.on("data", (text) => (log += text));
+  child.stderr.on("data", (text) => (log += text));
+  const gone = new Promise((resolve) => {
+    child.on("error", (error) => {
+      log += `cannot start ${binary}: ${error.message}`;
+      resolve(-1);
+    });
+    child.on("exit", (code, signal) => {
+      alive.delete(child);
+      resolve(code ?? signal);
+    });
+  });
+  let ended = null;
+  gone.then((code) => (ended = code));
+
+  const fields = await until(
+    "the server is ready",
+    () => {
+      if (ended !== null) {
+        return { failed: ended };
+      }
+      return existsSync(ready) && JSON.parse(readFileSync(ready, "utf8"));
+    },
+    20_000,
+  );
+  if ("failed" in fields) {
+    throw new Error(`the server ended with ${fields.failed}:\n${log}`);
+  }
+  const address = fields.http ?? fields.listen;
+  return {
+    fields,
+    folder,
+    pid: child.pid,
+    url: fields.url ?? `http://${address}`,
+    udpPort: fields.udp_port,
+    log: () => log,
+    /** Ctrl+C: recordings are closed first. Gives the exit code. */
+    async stop() {
+      child.kill("SIGTERM");
+      const code = await until("the server stops", () => (ended === null ? null : { ended }), 20_000).catch((error) => {
+        child.kill("SIGKILL");
+        throw new Error(`${error.message}\n${log}`);
+      });
+      place.remove();
+      return code.ended;
+    },
+    /** As a power cut does it. */
+    async kill() {
+      child.kill("SIGKILL");
+      await gone;
+    },
+  };
+}
+
+/** Runs the binary's other commands, such as `reindex`. */
+export function reelay(args, options = {}) {
+  return spawnSync(binary, args, { encoding: "utf8", timeout: 30_000, ...options });
+}
+
+/** Cuts or mends everything that goes to a UDP port of this namespace. */
+export function udp(port, mode) {
+  const verb = mode === "cut" ? "add" : "del";
+  const result = spawnSync("ip", ["rule", verb, "pref", "5", "ipproto", "udp", "dport", String(port), "blackhole"], {
+    encoding: "utf8",
+  });
+  if (result.status !== 0) {
+    throw new Error(`ip rule ${verb}: ${result.stderr}`);
+  }
+}

@@ -1,0 +1,240 @@
+// A recording as the replay page reads it: the manifest's shape, and what follows from it.
+// Pure; times are milliseconds since the recording began.
+
+export type Status = "waiting" | "recording" | "paused" | "repairing" | "complete" | "recovered" | "interrupted" | "failed";
+
+export interface Gap {
+  /** On the clock of the recording or of the file; `spots` makes the difference. */
+  start_ms: number;
+  duration_ms: number;
+  kind?: string;
+  reason?: string;
+}
+
+export interface ManifestFile {
+  file: string;
+  participant: string;
+  person?: string;
+  name: string;
+  source: string;
+  offset_ms: number;
+  duration_ms: number;
+  video: { codec: string; width?: number; height?: number } | null;
+  audio: { codec: string; channels?: number } | null;
+  bytes: number;
+  sha256?: string | null;
+  close_reason?: string | null;
+  gaps?: Gap[];
+  counters?: Record<string, number>;
+}
+
+export interface ManifestPerson {
+  id: string;
+  person?: string;
+  name: string;
+  consent?: string;
+  recorded?: boolean;
+}
+
+export interface MediaUrls {
+  url: string;
+  download_url?: string;
+  index_url?: string;
+  thumb_url?: string;
+}
+
+/** What a list entry and a manifest have in common. */
+export interface Summary {
+  version: number;
+  id: string;
+  room: string;
+  title?: string;
+  tags?: string[];
+  state: Status;
+  reason?: string | null;
+  started_at: string;
+  ended_at?: string | null;
+  duration_ms: number;
+  participants: ManifestPerson[];
+  files_count?: number;
+  size_bytes?: number;
+  poster_url?: string | null;
+}
+
+export interface Manifest extends Summary {
+  files: ManifestFile[];
+  media?: Record<string, MediaUrls>;
+}
+
+/** A line of `events.jsonl`. */
+export interface RecordedEvent {
+  t_ms: number;
+  at?: string;
+  type: string;
+  person?: string;
+  participant?: string;
+  participants?: string[];
+  name?: string;
+  text?: string;
+  muted?: boolean;
+  source?: string;
+  kind?: string;
+}
+
+/** The newest layout that these pages know. */
+export const VERSION = 1;
+
+/** One row of the stage and the timeline: a person's camera, or a screen of theirs. */
+export interface Lane {
+  id: string;
+  person: string;
+  name: string;
+  source: string;
+  files: ManifestFile[];
+}
+
+/** A stretch of time in a lane. */
+export interface Span {
+  from: number;
+  to: number;
+}
+
+/** What the health strip marks in a lane. */
+export interface Spot extends Span {
+  what: "gap" | "freeze" | "repaired" | "no-picture";
+  file: string;
+}
+
+export function endOf(file: ManifestFile): number {
+  return file.offset_ms + file.duration_ms;
+}
+
+/** True while files of it still grow. */
+export function isGrowing(state: Status): boolean {
+  return state === "recording" || state === "paused" || state === "waiting";
+}
+
+/** People's cameras in the order in which they came, each followed by their screens. */
+export function lanes(files: readonly ManifestFile[]): Lane[] {
+  const byId = new Map<string, Lane>();
+  for (const file of files.toSorted((a, b) => a.offset_ms - b.offset_ms || a.file.localeCompare(b.file))) {
+    const person = file.person ?? file.participant;
+    const id = `${person}/${file.source}`;
+    const lane = byId.get(id) ?? { id, person, name: file.name, source: file.source, files: [] };
+    lane.files.push(file);
+    // The last name holds: people mend typing errors in it.
+    lane.name = file.name || lane.name;
+    byId.set(id, lane);
+  }
+  const order = new Map<string, number>();
+  for (const lane of byId.values()) {
+    if (!order.has(lane.person)) order.set(lane.person, order.size);
+  }
+  const rank = (lane: Lane): number => (order.get(lane.person) ?? 0) * 10 + (lane.source === "camera" ? 0 : 1);
+  return [...byId.values()].toSorted((a, b) => rank(a) - rank(b) || a.source.localeCompare(b.source));
+}
+
+/** The file of a lane that plays at `t`; the later one where two overlap. */
+export function fileAt(lane: Lane, t: number): ManifestFile | null {
+  return lane.files.findLast((file) => file.offset_ms <= t && t < endOf(file)) ?? null;
+}
+
+/** How long the whole thing is: what the manifest says, or more if a file says more. */
+export function lengthOf(manifest: Manifest): number {
+  return Math.max(manifest.duration_ms, ...manifest.files.map(endOf), 0);
+}
+
+/** Holes and marks of a file on the clock of the recording. */
+export function spots(file: ManifestFile): Spot[] {
+  return (file.gaps ?? []).map((gap) => {
+    const from = Math.max(file.offset_ms, file.offset_ms + gap.start_ms);
+    const to = Math.min(endOf(file), from + gap.duration_ms);
+    return { what: kindOf(gap), from, to: Math.max(from, to), file: file.file };
+  });
+}
+
+function kindOf(gap: Gap): Spot["what"] {
+  const word = `${gap.kind ?? ""} ${gap.reason ?? ""}`;
+  if (/freeze|frozen|stall|video/.test(word)) return "freeze";
+  if (/repair|recover/.test(word)) return "repaired";
+  if (/muted|off/.test(word)) return "no-picture";
+  return "gap";
+}
+
+export type VerdictKind = "growing" | "whole" | "repaired" | "gaps" | "early" | "failed";
+
+/** One sentence's worth of truth about the whole recording. */
+export interface Verdict {
+  kind: VerdictKind;
+  holes: number;
+  missing_ms: number;
+  /** Whose files have holes; one name can be said. */
+  names: string[];
+}
+
+export function verdict(manifest: Manifest): Verdict {
+  const holes = manifest.files.flatMap((file) => spots(file).filter((spot) => spot.what === "gap" || spot.what === "freeze").map((spot) => ({ spot, file })));
+  const missing_ms = holes.reduce((sum, { spot }) => sum + spot.to - spot.from, 0);
+  const names = [...new Set(holes.map(({ file }) => file.name))];
+  const found = { holes: holes.length, missing_ms, names };
+  if (isGrowing(manifest.state) || manifest.state === "repairing") return { kind: "growing", ...found };
+  if (manifest.state === "failed") return { kind: "failed", ...found };
+  if (manifest.state === "interrupted") return { kind: "early", ...found };
+  if (manifest.state === "recovered") return { kind: "repaired", ...found };
+  return { kind: holes.length > 0 ? "gaps" : "whole", ...found };
+}
+
+/** Where arrows and Shift+arrows stop: everything that happened, in order, without twins. */
+export function stops(events: readonly RecordedEvent[], marks: readonly Spot[]): number[] {
+  const told = events.filter((event) => event.type !== "speaking" && event.type !== "layer").map((event) => event.t_ms);
+  return [...new Set([...told, ...marks.map((mark) => mark.from)])].toSorted((a, b) => a - b);
+}
+
+/** Who speaks at which times, from `speaking` events: each one holds until the next. */
+export function speech(events: readonly RecordedEvent[], length: number): Map<string, Span[]> {
+  const spans = new Map<string, Span[]>();
+  const open = new Map<string, number>();
+  const close = (who: string, to: number): void => {
+    const from = open.get(who);
+    open.delete(who);
+    if (from === undefined || to <= from) return;
+    const list = spans.get(who) ?? [];
+    const last = list.at(-1);
+    // Breathing between two sentences is not worth a hole of a pixel.
+    if (last && from - last.to < 400) last.to = to;
+    else list.push({ from, to });
+    spans.set(who, list);
+  };
+  for (const event of events) {
+    if (event.type !== "speaking") continue;
+    const now = new Set(event.participants ?? []);
+    for (const who of open.keys()) {
+      if (!now.has(who)) close(who, event.t_ms);
+    }
+    for (const who of now) {
+      if (!open.has(who)) open.set(who, event.t_ms);
+    }
+  }
+  for (const who of [...open.keys()]) close(who, length);
+  return spans;
+}
+
+/** The loudest speaker at `t`, by the last `speaking` event before it. */
+export function speakerAt(events: readonly RecordedEvent[], t: number): string | null {
+  const last = events.findLast((event) => event.type === "speaking" && event.t_ms <= t && (event.participants ?? []).length > 0);
+  return last?.participants?.[0] ?? null;
+}
+
+/** Stretches longer than `least` in which nobody spoke, for "skip silence". Empty when nobody's speech is known. */
+export function silences(events: readonly RecordedEvent[], length: number, least = 2_000): Span[] {
+  const all = [...speech(events, length).values()].flat().toSorted((a, b) => a.from - b.from);
+  if (all.length === 0) return [];
+  const found: Span[] = [];
+  let until = 0;
+  for (const span of all) {
+    if (span.from - until >= least) found.push({ from: until + 300, to: span.from - 300 });
+    until = Math.max(until, span.to);
+  }
+  if (length - until >= least) found.push({ from: until + 300, to: length });
+  return found;
+}

@@ -1,0 +1,85 @@
+import { describe, expect, it } from "vitest";
+import { fileAt, lanes, silences, speakerAt, speech, spots, stops, verdict } from "../../src/client/replay/model.ts";
+import type { Manifest, ManifestFile } from "../../src/client/replay/model.ts";
+import { formatSpan, parseMoment, parseSpan } from "../../src/client/replay/when.ts";
+
+function file(part: Partial<ManifestFile>): ManifestFile {
+  return {
+    file: "pa-camera-1.webm", participant: "pa", name: "Ana", source: "camera", offset_ms: 0, duration_ms: 10_000,
+    video: { codec: "vp8" }, audio: { codec: "opus" }, bytes: 1, ...part,
+  };
+}
+
+function manifest(part: Partial<Manifest>): Manifest {
+  return { version: 1, id: "x", room: "team", state: "complete", started_at: "2026-01-01T00:00:00Z", duration_ms: 10_000, participants: [], files: [file({})], ...part };
+}
+
+describe("lanes", () => {
+  it("gives a person one lane however often they came, with their screens behind", () => {
+    const found = lanes([
+      file({ file: "b", participant: "pb", person: "bo", name: "Bo", offset_ms: 2_000 }),
+      file({ file: "a2", participant: "pa2", person: "ana", name: "Ana M", offset_ms: 20_000 }),
+      file({ file: "a1", participant: "pa1", person: "ana", offset_ms: 0 }),
+      file({ file: "s", participant: "pa1", person: "ana", source: "screen1", offset_ms: 5_000 }),
+    ]);
+    expect(found.map((lane) => lane.id)).toEqual(["ana/camera", "ana/screen1", "bo/camera"]);
+    expect(found[0]?.files.map((one) => one.file)).toEqual(["a1", "a2"]);
+    expect(found[0]?.name).toBe("Ana M");
+    const lane = found[0];
+    if (!lane) throw new Error("no lane");
+    expect(fileAt(lane, 9_999)?.file).toBe("a1");
+    expect(fileAt(lane, 10_000)).toBeNull();
+    expect(fileAt(lane, 20_000)?.file).toBe("a2");
+  });
+});
+
+describe("verdict", () => {
+  const gap = { start_ms: 1_000, duration_ms: 3_400 };
+  it("says whole only when nothing is missing", () => {
+    expect(verdict(manifest({})).kind).toBe("whole");
+    expect(verdict(manifest({ files: [file({ gaps: [gap] })] }))).toEqual({ kind: "gaps", holes: 1, missing_ms: 3_400, names: ["Ana"] });
+    expect(verdict(manifest({ state: "recovered" })).kind).toBe("repaired");
+    expect(verdict(manifest({ state: "interrupted" })).kind).toBe("early");
+    expect(verdict(manifest({ state: "recording" })).kind).toBe("growing");
+  });
+
+  it("keeps holes inside their file", () => {
+    const [spot] = spots(file({ offset_ms: 5_000, gaps: [{ start_ms: 9_000, duration_ms: 60_000 }] }));
+    expect(spot).toMatchObject({ from: 14_000, to: 15_000, what: "gap" });
+  });
+});
+
+describe("speech", () => {
+  const events = [
+    { t_ms: 1_000, type: "speaking", participants: ["pa"] },
+    { t_ms: 3_000, type: "speaking", participants: ["pb", "pa"] },
+    { t_ms: 4_000, type: "speaking", participants: [] },
+    { t_ms: 4_200, type: "speaking", participants: ["pb"] },
+    { t_ms: 9_000, type: "speaking", participants: [] },
+    { t_ms: 5_000, type: "chat", text: "hello" },
+  ];
+  it("makes spans, and joins what only a breath divides", () => {
+    const found = speech(events, 20_000);
+    expect(found.get("pa")).toEqual([{ from: 1_000, to: 4_000 }]);
+    expect(found.get("pb")).toEqual([{ from: 3_000, to: 9_000 }]);
+  });
+
+  it("names the loudest, finds silences and the stops of the arrow keys", () => {
+    expect(speakerAt(events, 3_500)).toBe("pb");
+    expect(speakerAt(events, 500)).toBeNull();
+    expect(silences(events, 20_000)).toEqual([{ from: 9_300, to: 20_000 }]);
+    expect(silences([], 20_000)).toEqual([]);
+    expect(stops(events, [])).toEqual([5_000]);
+  });
+});
+
+describe("moments in addresses", () => {
+  it("reads seconds, units and colons", () => {
+    const cases: [string, number | null][] = [["83", 83_000], ["1m23s", 83_000], ["1:23", 83_000], ["1:00:01.5", 3_601_500], ["2h", 7_200_000], ["x", null], ["", null], ["-5", null]];
+    for (const [raw, expected] of cases) expect(parseMoment(raw), raw).toBe(expected);
+    expect(parseSpan("10,20")).toEqual({ from: 10_000, to: 20_000 });
+    expect(parseSpan("20,10")).toEqual({ from: 20_000, to: null });
+    expect(parseSpan(null)).toBeNull();
+    expect(formatSpan(83_040, 90_000)).toBe("83,90");
+  });
+});
