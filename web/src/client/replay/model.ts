@@ -215,7 +215,7 @@ export function speech(events: readonly RecordedEvent[], length: number): Map<st
       if (!open.has(who)) open.set(who, event.t_ms);
     }
   }
-  for (const who of [...open.keys()]) close(who, length);
+  for (const who of open.keys()) close(who, length);
   return spans;
 }
 

@@ -31,8 +31,8 @@ interface Correction {
   waitsSince: number | null;
 }
 
-/** Beyond this an element is bent back by its rate. */
-export const DEAD_BAND = 25;
+/** Beyond this an element is bent back by its rate: two that err in opposite directions are still within 40 ms. */
+export const DEAD_BAND = 18;
 /** Closer than this the bending ends. */
 export const SETTLED = 8;
 /** Beyond this it is sought, because bending would take seconds. */
