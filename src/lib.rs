@@ -7,4 +7,5 @@ pub mod config;
 pub mod http;
 pub mod media;
 pub mod recording;
+pub mod rtp;
 pub mod server;

@@ -2,10 +2,10 @@
 
 use std::net::SocketAddr;
 
-use reelay_signaling::{ErrorCode, Kind, ParticipantId, TrackId};
+use reelay_signaling::{ErrorCode, ParticipantId, TrackId};
 use tokio::sync::{mpsc, oneshot};
 
-use super::Tap;
+use super::{Codec, Tap};
 
 /// One life of a room; never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,41 +18,6 @@ pub struct PeerKey(pub u64);
 /// One receiving connection; never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LegKey(pub u64);
-
-/// Codecs that can be forwarded and recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Codec {
-    /// Opus, 48 kHz clock.
-    Opus,
-    /// VP8, 90 kHz clock.
-    Vp8,
-    /// VP9, 90 kHz clock.
-    Vp9,
-    /// AV1, 90 kHz clock.
-    Av1,
-}
-
-impl Codec {
-    /// Audio or video.
-    pub fn kind(self) -> Kind {
-        if self == Self::Opus { Kind::Audio } else { Kind::Video }
-    }
-
-    /// Ticks per second of its RTP clock.
-    pub fn clock_hz(self) -> u32 {
-        if self == Self::Opus { 48_000 } else { 90_000 }
-    }
-
-    /// The encoding name in SDP.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Opus => "opus",
-            Self::Vp8 => "VP8",
-            Self::Vp9 => "VP9",
-            Self::Av1 => "AV1",
-        }
-    }
-}
 
 /// What the control plane asks of a shard. Answers come by the oneshot, everything else as [`Event`].
 #[derive(Debug)]

@@ -7,8 +7,9 @@ mod packet;
 pub mod socket;
 mod tap;
 
+pub use crate::rtp::Codec;
 pub use api::{
-    Codec, Command, DeclaredTrack, Event, LegKey, LinkState, MediaAddresses, MediaError, PeerKey, RoomKey, ShardStats,
+    Command, DeclaredTrack, Event, LegKey, LinkState, MediaAddresses, MediaError, PeerKey, RoomKey, ShardStats,
 };
 pub use outbox::{Outbox, Route};
 pub use packet::InboundPacket;

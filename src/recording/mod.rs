@@ -1,5 +1,15 @@
-//! Recording: what is on disk, and the index over it.
+//! Recording: from the items of a tap to whole WebM files, and the life of a recording from start to stop.
+//! Knows rooms only as keys and people only as ids; never makes a publisher wait.
 
 pub mod catalog;
 pub mod library;
 pub mod shelf;
+
+mod api;
+mod manifest;
+
+pub use api::{Accepted, ConsentPolicy, Input, Options, Reply, StartError, StartPolicy, Tracks, Update};
+pub use manifest::{
+    AudioInfo, Gap, Manifest, ManifestError, Pause, Person, SegmentEntry, VideoInfo, file_name, parse_file_name,
+    parse_manifest,
+};

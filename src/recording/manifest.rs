@@ -1,0 +1,279 @@
+//! `manifest.json` of a recording: what is in the folder, and what happened to it. `recordings/README.md` is the norm.
+//! Reading is tolerant, because a folder may come from a crash, a newer version or a stranger.
+
+use std::collections::BTreeMap;
+
+use reelay_signaling::{ParticipantId, RecordingId, RecordingStatus, RoomName, Source};
+use serde::{Deserialize, Serialize};
+
+/// One recording: one folder, from start to stop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Version of this layout, 1.
+    #[serde(default = "current_version")]
+    pub version: u32,
+    /// The recording; equals the folder's name.
+    pub id: RecordingId,
+    /// The room.
+    pub room: RoomName,
+    /// What became of it.
+    pub state: RecordingStatus,
+    /// Why, for `interrupted` and `failed`.
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// The name of who started it, if a person did.
+    #[serde(default)]
+    pub by: Option<String>,
+    /// Time 0 of the recording, RFC 3339 UTC.
+    pub started_at: String,
+    /// RFC 3339 UTC; absent while it runs.
+    #[serde(default)]
+    pub ended_at: Option<String>,
+    /// From time 0 to the end of the last block, pauses taken out.
+    #[serde(default)]
+    pub duration_ms: u64,
+    /// Who was there.
+    #[serde(default)]
+    pub participants: Vec<Person>,
+    /// The files, by offset.
+    #[serde(default)]
+    pub files: Vec<SegmentEntry>,
+    /// Where time was cut out by hand.
+    #[serde(default)]
+    pub pauses: Vec<Pause>,
+}
+
+/// Somebody who was in the room while it was recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// The id of the stay.
+    pub id: ParticipantId,
+    /// Stable for one person within a recording. Empty while not recorded.
+    #[serde(default)]
+    pub person: String,
+    /// The name as its owner typed it. Empty while not recorded.
+    #[serde(default)]
+    pub name: String,
+    /// False for who declined: present, and absent from the files.
+    #[serde(default = "yes")]
+    pub recorded: bool,
+    /// When they came, in time of the recording.
+    #[serde(default)]
+    pub joined_ms: u64,
+    /// When they went.
+    #[serde(default)]
+    pub left_ms: Option<u64>,
+}
+
+/// One file: one source of one participant.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SegmentEntry {
+    /// The final name; while it grows the file on disk ends in `.part`.
+    pub file: String,
+    /// Whose.
+    pub participant: ParticipantId,
+    /// Stable for one person within a recording.
+    #[serde(default)]
+    pub person: String,
+    /// The name as its owner typed it.
+    #[serde(default)]
+    pub name: String,
+    /// What it comes from.
+    pub source: Source,
+    /// True while it grows.
+    #[serde(default)]
+    pub open: bool,
+    /// Time 0 of the file in time of the recording.
+    #[serde(default)]
+    pub offset_ms: u64,
+    /// Length.
+    #[serde(default)]
+    pub duration_ms: u64,
+    /// The picture; absent when there was none.
+    #[serde(default)]
+    pub video: Option<VideoInfo>,
+    /// The sound; absent when there was none.
+    #[serde(default)]
+    pub audio: Option<AudioInfo>,
+    /// Size of the file.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Lower-case hex; null until the background job has read the file.
+    #[serde(default)]
+    pub sha256: Option<String>,
+    /// When it was read, RFC 3339 UTC.
+    #[serde(default)]
+    pub hashed_at: Option<String>,
+    /// When it was closed, RFC 3339 UTC.
+    #[serde(default)]
+    pub closed_at: Option<String>,
+    /// `left`, `ended`, `stopped`, `codec`, `shutdown`, `disk-full`, `io-error`, `repaired`, `unusable`.
+    #[serde(default)]
+    pub close_reason: Option<String>,
+    /// `sender-reports`, or `arrival` when they were missing to the end.
+    #[serde(default)]
+    pub sync: Option<String>,
+    /// Holes in what should be there.
+    #[serde(default)]
+    pub gaps: Vec<Gap>,
+    /// Numbers by name; README lists them.
+    #[serde(default)]
+    pub counters: BTreeMap<String, u64>,
+}
+
+/// The picture of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VideoInfo {
+    /// `vp8`, `vp9` or `av1`.
+    pub codec: String,
+    /// Of the largest keyframe.
+    #[serde(default)]
+    pub width: u32,
+    /// Of the largest keyframe.
+    #[serde(default)]
+    pub height: u32,
+}
+
+/// The sound of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AudioInfo {
+    /// `opus`.
+    pub codec: String,
+    /// 1 or 2.
+    #[serde(default)]
+    pub channels: u8,
+}
+
+/// A hole in one track of a file, in time of the file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// `audio` or `video`.
+    pub kind: reelay_signaling::Kind,
+    /// Begin.
+    pub from_ms: u64,
+    /// End.
+    pub to_ms: u64,
+    /// `loss`, `muted`, `ended`, `silence`, `stall`, `overflow`, `consent`, `disk`.
+    pub cause: String,
+}
+
+/// Time that was cut out of all files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pause {
+    /// Where the cut is, in time of the recording.
+    pub at_ms: u64,
+    /// How long it lasted; absent while it lasts.
+    #[serde(default)]
+    pub lasted_ms: Option<u64>,
+}
+
+/// Why a text is no manifest.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// Larger than any manifest of ours.
+    #[error("larger than {MAX_MANIFEST_BYTES} bytes")]
+    TooLarge,
+    /// Not JSON, or without what every manifest has.
+    #[error("not a manifest")]
+    Syntax(#[from] serde_json::Error),
+    /// Written by a later version.
+    #[error("has version {0}, this program knows up to {VERSION}")]
+    Version(u32),
+}
+
+/// Reads a manifest. Unknown fields are ignored; missing ones get defaults as far as that is honest.
+/// File names that are not ours are dropped, because names become paths.
+///
+/// # Errors
+/// When it is none, or of a later version.
+pub fn parse_manifest(bytes: &[u8]) -> Result<Manifest, ManifestError> {
+    if bytes.len() > MAX_MANIFEST_BYTES {
+        return Err(ManifestError::TooLarge);
+    }
+    let mut manifest: Manifest = serde_json::from_slice(bytes)?;
+    if manifest.version > VERSION {
+        return Err(ManifestError::Version(manifest.version));
+    }
+    manifest.files.retain(|entry| parse_file_name(&entry.file).is_some());
+    Ok(manifest)
+}
+
+/// The final name of the `n`th file of a source.
+pub fn file_name(participant: &ParticipantId, source: Source, n: u32) -> String {
+    format!("{participant}-{source}-{n}.webm")
+}
+
+/// Whose and which file a final name means; `None` when it is no name of ours.
+pub fn parse_file_name(name: &str) -> Option<(ParticipantId, Source, u32)> {
+    let mut parts = name.strip_suffix(".webm")?.split('-');
+    let (participant, source, n) = (parts.next()?, parts.next()?, parts.next()?);
+    let (participant, source, n): (ParticipantId, Source, u32) =
+        (participant.parse().ok()?, source.parse().ok()?, n.parse().ok()?);
+    (parts.next().is_none() && file_name(&participant, source, n) == name).then_some((participant, source, n))
+}
+
+impl Manifest {
+    /// The bytes of `manifest.json`.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
+        text.push(b'\n');
+        text
+    }
+
+    /// The entry of a file.
+    pub fn file(&self, name: &str) -> Option<&SegmentEntry> {
+        self.files.iter().find(|entry| entry.file == name)
+    }
+
+    /// True while blocks may still come.
+    pub fn is_running(&self) -> bool {
+        matches!(self.state, RecordingStatus::Waiting | RecordingStatus::Recording | RecordingStatus::Paused)
+    }
+}
+
+fn current_version() -> u32 {
+    VERSION
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// The layout that this program writes.
+pub const VERSION: u32 = 1;
+const MAX_MANIFEST_BYTES: usize = 64 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALLEST: &str = r#"{"id":"01920000-0000-7000-8000-000000000001","room":"team","state":"recording",
+        "started_at":"2026-01-01T00:00:00Z","later":1,
+        "files":[{"file":"paaaaaaaaaa-camera-1.webm","participant":"paaaaaaaaaa","source":"camera"},
+                 {"file":"../etc/passwd","participant":"paaaaaaaaaa","source":"camera"}]}"#;
+
+    #[test]
+    fn sparse_manifest_is_read_and_foreign_names_are_dropped() {
+        let manifest = parse_manifest(SMALLEST.as_bytes()).expect("it has what is needed");
+        assert_eq!(manifest.files.len(), 1);
+        assert_eq!(manifest.version, 1);
+        assert_eq!(parse_manifest(&manifest.to_json()).expect("our own"), manifest);
+    }
+
+    #[test]
+    fn later_version_is_refused() {
+        let text = SMALLEST.replacen('{', r#"{"version":2,"#, 1);
+        assert!(matches!(parse_manifest(text.as_bytes()), Err(ManifestError::Version(2))));
+    }
+
+    #[test]
+    fn file_names_are_ours_or_nothing() {
+        for bad in
+            ["x", ".webm", "paaaaaaaaaa-camera-01.webm", "paaaaaaaaaa-screen-1.webm", "paaaaaaaaaa-camera-1-2.webm"]
+        {
+            assert!(parse_file_name(bad).is_none(), "{bad}");
+        }
+        let (participant, source, n) = parse_file_name("paaaaaaaaaa-screen1-12.webm").expect("ours");
+        assert_eq!(file_name(&participant, source, n), "paaaaaaaaaa-screen1-12.webm");
+    }
+}

@@ -1,0 +1,113 @@
+//! Which video frames can be decoded after packets were lost, by what the payload descriptors say.
+
+use super::vp8::PictureId;
+
+/// How a frame hangs together with others.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Links {
+    /// No other frame refers to it.
+    pub is_droppable: bool,
+    /// Counts frames.
+    pub picture_id: Option<PictureId>,
+    /// Counts frames of the base layer.
+    pub tl0_index: Option<u8>,
+    /// Temporal layer.
+    pub temporal_id: Option<u8>,
+    /// Refers to the base layer only.
+    pub is_sync: bool,
+}
+
+/// What is known about the frames that a next frame may refer to.
+#[derive(Debug, Default)]
+pub struct Chain {
+    /// Some frame that others need is missing; only a keyframe helps.
+    pub is_broken: bool,
+    /// Packets are missing since the last whole frame.
+    pub in_doubt: bool,
+    /// The frame that a hole tore, when it was one and its first packet was there.
+    pub torn: Option<Links>,
+    /// The last whole frame.
+    pub last: Links,
+    /// Temporal layers above 0 that are whole since the doubt, as bits; `None` without doubt.
+    safe_layers: Option<u8>,
+}
+
+impl Chain {
+    /// Before the first keyframe.
+    pub fn broken() -> Self {
+        Self { is_broken: true, ..Self::default() }
+    }
+
+    /// A keyframe came.
+    pub fn restarted(links: Links) -> Self {
+        Self { last: links, ..Self::default() }
+    }
+
+    /// Packets are given up; `torn` is the frame that they tear, when its first packet was there.
+    pub fn on_hole(&mut self, torn: Option<Links>) {
+        match torn {
+            // Torn twice without a whole frame between: nothing is known for sure.
+            Some(_) if self.in_doubt => self.torn = None,
+            Some(links) => self.torn = Some(links),
+            None if self.in_doubt => {}
+            None => self.torn = None,
+        }
+        self.in_doubt = true;
+    }
+
+    /// True when a frame that is no keyframe can be decoded with what came before it. Remembers it then.
+    pub fn continues_with(&mut self, links: Links) -> bool {
+        if self.in_doubt {
+            if self.is_next(links) {
+                self.in_doubt = false;
+            } else if self.is_next_of_base(links) {
+                self.in_doubt = false;
+                self.safe_layers = Some(0);
+            } else if self.is_base_of_last(links) {
+                self.safe_layers.get_or_insert(0);
+            } else {
+                return false;
+            }
+        }
+        if let Some(safe) = self.safe_layers {
+            let layer = links.temporal_id.unwrap_or(0).min(7);
+            let below = ((1_u16 << (layer + 1)) - 2) as u8;
+            if !links.is_sync && safe & below != below {
+                return false;
+            }
+            self.safe_layers = Some(safe | if layer > 0 { 1 << layer } else { 0 });
+        }
+        self.torn = None;
+        self.last = links;
+        true
+    }
+
+    /// A frame that cannot be decoded may be left out when only its own layer suffers.
+    pub fn may_skip(&self, links: Links) -> bool {
+        self.safe_layers.is_some() || (links.temporal_id.is_some_and(|layer| layer > 0) && self.is_base_of_last(links))
+    }
+
+    /// The packets that are missing held no frame, or one that nobody refers to.
+    fn is_next(&self, links: Links) -> bool {
+        let follows = |a: Links, b: Links| match (a.picture_id, b.picture_id) {
+            (Some(a), Some(b)) => a.is_followed_by(b),
+            _ => false,
+        };
+        match self.torn {
+            None => follows(self.last, links),
+            Some(torn) => torn.is_droppable && follows(self.last, torn) && follows(torn, links),
+        }
+    }
+
+    /// A frame of the base layer, and the one before it is the last that came.
+    fn is_next_of_base(&self, links: Links) -> bool {
+        let is_next = matches!((self.last.tl0_index, links.tl0_index), (Some(a), Some(b)) if a.wrapping_add(1) == b);
+        is_next && links.temporal_id == Some(0)
+    }
+
+    /// A frame above the base layer, on the base that came last.
+    fn is_base_of_last(&self, links: Links) -> bool {
+        let is_same = matches!((self.last.tl0_index, links.tl0_index), (Some(a), Some(b)) if a == b);
+        is_same && links.temporal_id.is_some_and(|layer| layer > 0)
+    }
+}
