@@ -1,0 +1,219 @@
+// The connection that sends: microphone and camera are declared from the first offer on, with or without a track;
+// a screen adds two m-lines once and uses them again. One offer is in flight at a time.
+import type { ClientMessage, IceServer, Kind, PublishTrack, Source } from "./protocol.ts";
+import { withStereo } from "./sdp.ts";
+
+export interface PublisherOptions {
+  iceServers: IceServer[];
+  send: (message: ClientMessage) => void;
+  /** At each change of `connectionState`. */
+  onState: (state: RTCPeerConnectionState) => void;
+  /** A message was sent that the server must answer. */
+  onAsked: () => void;
+}
+
+interface Line {
+  source: Source;
+  kind: Kind;
+  transceiver: RTCRtpTransceiver;
+}
+
+export class Publisher {
+  readonly connection: RTCPeerConnection;
+  private readonly options: PublisherOptions;
+  private readonly lines: Line[] = [];
+  private stereo = false;
+  private isPending = false;
+  private wanted: "nothing" | "offer" | "restart" = "nothing";
+  private hasOffered = false;
+  private early: ClientMessage[] = [];
+  private remoteEarly: RTCIceCandidateInit[] = [];
+  private restartTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(options: PublisherOptions) {
+    this.options = options;
+    const connection = new RTCPeerConnection({ iceServers: options.iceServers, bundlePolicy: "max-bundle" });
+    this.connection = connection;
+    connection.onicecandidate = ({ candidate }) => this.onLocalCandidate(candidate);
+    connection.onconnectionstatechange = () => this.onState();
+  }
+
+  /** The first offer: microphone and camera, whatever is on. */
+  start(audio: MediaStreamTrack | null, video: MediaStreamTrack | null, stereo: boolean): void {
+    this.stereo = stereo;
+    this.add("camera", "audio", audio);
+    this.add("camera", "video", video);
+    this.negotiate("offer");
+  }
+
+  /** Other device, or none: no negotiation. */
+  async setTrack(source: Source, kind: Kind, track: MediaStreamTrack | null): Promise<void> {
+    const line = this.lines.find((one) => one.source === source && one.kind === kind);
+    if (line && line.transceiver.sender.track !== track) await line.transceiver.sender.replaceTrack(track);
+  }
+
+  /** Stereo or not: changes what the answer allows, so it takes a round. */
+  setStereo(stereo: boolean): void {
+    if (this.stereo === stereo) return;
+    this.stereo = stereo;
+    this.negotiate("offer");
+  }
+
+  /** Puts a screen and its sound on the air. */
+  async share(video: MediaStreamTrack, audio: MediaStreamTrack | null): Promise<void> {
+    const known = this.lines.filter((line) => line.source === "screen1");
+    if (known.length === 0) {
+      this.add("screen1", "video", video);
+      this.add("screen1", "audio", audio);
+    } else {
+      for (const line of known) line.transceiver.direction = "sendonly";
+      await this.setTrack("screen1", "video", video);
+      await this.setTrack("screen1", "audio", audio);
+    }
+    this.negotiate("offer");
+  }
+
+  async unshare(): Promise<void> {
+    for (const line of this.lines.filter((one) => one.source === "screen1")) {
+      await line.transceiver.sender.replaceTrack(null);
+      line.transceiver.direction = "inactive";
+    }
+    this.negotiate("offer");
+  }
+
+  /** The server's answer. */
+  async onPublished(sdp: string): Promise<void> {
+    if (this.connection.signalingState !== "have-local-offer") return;
+    const microphone = this.lines.find((line) => line.source === "camera" && line.kind === "audio")?.transceiver.mid;
+    const screen = this.lines.find((line) => line.source === "screen1" && line.kind === "audio")?.transceiver.mid;
+    const mids = new Set([this.stereo ? microphone : null, screen].filter((mid) => typeof mid === "string"));
+    await this.connection.setRemoteDescription({ type: "answer", sdp: withStereo(sdp, mids) });
+    this.isPending = false;
+    for (const candidate of this.remoteEarly.splice(0)) await this.addCandidate(candidate);
+    this.flush();
+  }
+
+  async onCandidate(candidate: string, mid: string | null): Promise<void> {
+    const init: RTCIceCandidateInit = mid === null ? { candidate, sdpMLineIndex: 0 } : { candidate, sdpMid: mid };
+    if (this.connection.remoteDescription === null) this.remoteEarly.push(init);
+    else await this.addCandidate(init);
+  }
+
+  /** An offer that was in flight when the socket dropped may never be answered: take it back and offer anew. */
+  async onResumed(): Promise<void> {
+    if (!this.isPending) return;
+    if (this.connection.signalingState === "have-local-offer") await this.connection.setLocalDescription({ type: "rollback" });
+    this.isPending = false;
+    this.negotiate("offer");
+  }
+
+  /** The publish was refused; a later change may try again. */
+  async onRefused(): Promise<void> {
+    if (this.connection.signalingState === "have-local-offer") await this.connection.setLocalDescription({ type: "rollback" });
+    this.isPending = false;
+    this.wanted = "nothing";
+  }
+
+  /** New ICE credentials on the same connection. */
+  restart(): void {
+    this.negotiate("restart");
+  }
+
+  close(): void {
+    clearTimeout(this.restartTimer);
+    this.connection.onicecandidate = null;
+    this.connection.onconnectionstatechange = null;
+    this.connection.close();
+  }
+
+  private add(source: Source, kind: Kind, track: MediaStreamTrack | null): void {
+    const transceiver = this.connection.addTransceiver(track ?? kind, {
+      direction: "sendonly",
+      sendEncodings: [encoding(source, kind)],
+    });
+    prefer(transceiver, kind);
+    this.lines.push({ source, kind, transceiver });
+  }
+
+  private negotiate(what: "offer" | "restart"): void {
+    if (this.wanted !== "restart") this.wanted = what;
+    this.flush();
+  }
+
+  private flush(): void {
+    if (this.isPending || this.wanted === "nothing" || this.connection.signalingState === "closed") return;
+    this.isPending = true;
+    const isRestart = this.wanted === "restart";
+    this.wanted = "nothing";
+    this.offer(isRestart).catch(() => {
+      this.isPending = false;
+    });
+  }
+
+  private async offer(iceRestart: boolean): Promise<void> {
+    this.hasOffered = false;
+    const offer = await this.connection.createOffer({ iceRestart });
+    await this.connection.setLocalDescription(offer);
+    const sdp = this.connection.localDescription?.sdp ?? offer.sdp ?? "";
+    const tracks = this.lines.flatMap(({ source, kind, transceiver }): PublishTrack[] =>
+      transceiver.mid === null ? [] : [{ mid: transceiver.mid, source, kind }],
+    );
+    this.options.send({ type: "publish", sdp, tracks, ref: "publish" });
+    this.options.onAsked();
+    this.hasOffered = true;
+    for (const message of this.early.splice(0)) this.options.send(message);
+  }
+
+  private onLocalCandidate(candidate: RTCIceCandidate | null): void {
+    const message: ClientMessage = {
+      type: "candidate",
+      target: "publish",
+      candidate: candidate?.candidate ?? "",
+      mid: candidate?.sdpMid ?? null,
+    };
+    if (this.hasOffered) this.options.send(message);
+    else this.early.push(message);
+  }
+
+  private onState(): void {
+    const state = this.connection.connectionState;
+    clearTimeout(this.restartTimer);
+    if (state === "failed") this.restart();
+    // Short losses heal by themselves.
+    if (state === "disconnected") this.restartTimer = setTimeout(() => this.restart(), DISCONNECTED_MS);
+    this.options.onState(state);
+  }
+
+  private async addCandidate(candidate: RTCIceCandidateInit): Promise<void> {
+    try {
+      await this.connection.addIceCandidate(candidate);
+    } catch {
+      // A candidate of an earlier generation, or one this browser cannot use.
+    }
+  }
+}
+
+/** One layer, 720p30 at most; a screen may take more for its text. */
+function encoding(source: Source, kind: Kind): RTCRtpEncodingParameters {
+  if (kind === "audio") return { maxBitrate: 128_000 };
+  return source === "camera" ? { maxBitrate: 1_700_000, maxFramerate: 30 } : { maxBitrate: 2_500_000, maxFramerate: 30 };
+}
+
+/** VP8 and Opus first; RED, and what the server cannot record, out. */
+function prefer(transceiver: RTCRtpTransceiver, kind: Kind): void {
+  const all = RTCRtpSender.getCapabilities?.(kind)?.codecs ?? [];
+  const rank = (mime: string): number => PREFERRED[kind].indexOf(mime.toLowerCase());
+  const kept = all.filter(({ mimeType }) => rank(mimeType) >= 0).sort((a, b) => rank(a.mimeType) - rank(b.mimeType));
+  if (kept.length === 0) return;
+  try {
+    transceiver.setCodecPreferences(kept);
+  } catch {
+    // The browser's own order is taken then.
+  }
+}
+
+const PREFERRED: Record<Kind, string[]> = {
+  audio: ["audio/opus", "audio/telephone-event"],
+  video: ["video/vp8", "video/vp9", "video/av1", "video/rtx"],
+};
+const DISCONNECTED_MS = 2_000;

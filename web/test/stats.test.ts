@@ -1,0 +1,70 @@
+import { describe, expect, it } from "vitest";
+import { judge, ownTrouble, QualityJudge, samplesOf } from "../src/client/stats.ts";
+import type { Sample } from "../src/client/stats.ts";
+
+const sample = (change: Partial<Sample>): Sample => ({ at: 0, received: 0, lost: 0, frozen_ms: 0, rtt_ms: 20, isExpected: true, ...change });
+
+describe("the rule over five seconds", () => {
+  const check = (change: Partial<Sample>, expected: string) =>
+    expect(judge([sample({}), sample({ at: 5000, received: 1000, ...change })])).toBe(expected);
+  it("judges loss, delay and frozen pictures", () => {
+    check({}, "good");
+    check({ lost: 25 }, "good");
+    check({ lost: 35 }, "weak");
+    check({ lost: 100 }, "poor");
+    check({ rtt_ms: 300 }, "weak");
+    check({ frozen_ms: 500 }, "weak");
+    check({ frozen_ms: 2000 }, "poor");
+  });
+});
+
+describe("a judge", () => {
+  it("gets worse within 2 s and better only after 10 s", () => {
+    const one = new QualityJudge();
+    let received = 0;
+    let lost = 0;
+    const second = (at: number, isBad: boolean): string => {
+      received += 100;
+      lost += isBad ? 20 : 0;
+      return one.add(sample({ at: at * 1000, received, lost }));
+    };
+    expect(second(0, false)).toBe("good");
+    expect(second(1, true)).toBe("good");
+    expect(second(2, true)).toBe("poor");
+    let at = 3;
+    while (second(at, false) !== "good" && at < 60) at += 1;
+    expect(at).toBeGreaterThanOrEqual(12);
+    expect(at).toBeLessThan(30);
+  });
+
+  it("calls who is silent for 2 s lost, and found at the first packet", () => {
+    const one = new QualityJudge();
+    one.add(sample({ at: 0, received: 10 }));
+    one.add(sample({ at: 1000, received: 20 }));
+    expect(one.add(sample({ at: 2000, received: 20 }))).toBe("good");
+    expect(one.add(sample({ at: 3000, received: 20 }))).toBe("lost");
+    expect(one.add(sample({ at: 4000, received: 30 }))).toBe("good");
+  });
+
+  it("expects nothing of who is muted", () => {
+    const one = new QualityJudge();
+    for (let at = 0; at < 10_000; at += 1000) expect(one.add(sample({ at, received: 5, isExpected: false }))).toBe("good");
+  });
+});
+
+it("sums the flows of each person and takes the delay of the path", () => {
+  const report: [string, Record<string, unknown>][] = [
+    ["1", { type: "candidate-pair", nominated: true, currentRoundTripTime: 0.05 }],
+    ["2", { type: "inbound-rtp", mid: "0", packetsReceived: 10, packetsLost: 1 }],
+    ["3", { type: "inbound-rtp", mid: "1", packetsReceived: 5, packetsLost: -2, totalFreezesDuration: 0.5 }],
+    ["4", { type: "inbound-rtp", mid: "2", packetsReceived: 7 }],
+  ];
+  const samples = samplesOf(report, (mid) => (mid === "2" ? null : { participant: "p", isExpected: mid === "1" }), 9);
+  expect([...samples]).toEqual([["p", { at: 9, received: 15, lost: 1, frozen_ms: 500, rtt_ms: 50, isExpected: true }]]);
+});
+
+it("names what the sending side suffers from", () => {
+  expect(ownTrouble([["1", { type: "outbound-rtp", kind: "video", qualityLimitationReason: "cpu" }]])).toBe("computer");
+  expect(ownTrouble([["1", { type: "remote-inbound-rtp", fractionLost: 0.2 }]])).toBe("upload");
+  expect(ownTrouble([["1", { type: "outbound-rtp", kind: "video", qualityLimitationReason: "none" }]])).toBe("none");
+});
