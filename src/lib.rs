@@ -9,3 +9,4 @@ pub mod media;
 pub mod recording;
 pub mod rtp;
 pub mod server;
+pub mod webm;

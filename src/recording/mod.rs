@@ -2,11 +2,15 @@
 //! Knows rooms only as keys and people only as ids; never makes a publisher wait.
 
 pub mod catalog;
+pub mod file;
 pub mod library;
 pub mod shelf;
+pub mod storage;
 
 mod api;
+mod finish;
 mod manifest;
+mod sidecar;
 
 pub use api::{Accepted, ConsentPolicy, Input, Options, Reply, StartError, StartPolicy, Tracks, Update};
 pub use manifest::{

@@ -1,3 +1,7 @@
 //! One test binary for everything that needs more than one module.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod clip;
 mod tidy;
+mod webm_judges;

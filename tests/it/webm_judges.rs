@@ -1,0 +1,143 @@
+//! Files of ours before the judges of others: ffprobe, a full silent decode by ffmpeg, mediaconch and mkvmerge.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+
+use reelay::recording::file::{Block, SegmentFile};
+use reelay::recording::storage::Disk;
+use reelay::webm::{AudioTrack, Header, VideoCodec, VideoTrack};
+use reelay_signaling::Kind;
+
+use crate::clip::{self, CLIP_MS, Frame};
+
+fn header(video: bool, audio: bool) -> Header {
+    Header {
+        video: video.then_some(VideoTrack { codec: VideoCodec::Vp8, size: None }),
+        audio: audio.then_some(AudioTrack { channels: 2 }),
+        date_ms: 1_790_000_000_000,
+        name: "camera".into(),
+    }
+}
+
+/// Both tracks in the order of time, `rounds` times the clip.
+fn frames(rounds: u64) -> Vec<(Kind, Frame)> {
+    let (video, audio) = (clip::video(), clip::audio());
+    let audio = &audio[..(CLIP_MS / 20) as usize];
+    let mut all = Vec::new();
+    for round in 0..rounds {
+        let moved = |frame: &Frame| Frame { time_ms: frame.time_ms + round * CLIP_MS, ..frame.clone() };
+        all.extend(video.iter().map(|frame| (Kind::Video, moved(frame))));
+        all.extend(audio.iter().map(|frame| (Kind::Audio, moved(frame))));
+    }
+    all.sort_by_key(|(kind, frame)| (frame.time_ms, *kind == Kind::Audio));
+    all
+}
+
+fn put(file: &mut SegmentFile, kind: Kind, frame: &Frame) {
+    let block =
+        Block { kind, time_ms: frame.time_ms, keyframe: frame.keyframe, fill: false, data: &frame.data, size: None };
+    file.write(block).unwrap();
+}
+
+/// Writes what `feed` gives, closes, and returns the path.
+fn record(dir: &Path, header: &Header, feed: impl FnOnce(&mut SegmentFile)) -> PathBuf {
+    let mut file = SegmentFile::create(Arc::new(Disk), &dir.join("p1-camera-1.webm"), header).unwrap();
+    feed(&mut file);
+    file.close().unwrap().unwrap().path
+}
+
+/// Fails unless every judge is content. Returns packets of video and audio as ffprobe counts them.
+fn judge(path: &Path) -> (u64, u64) {
+    let file = path.to_str().unwrap();
+    let probe = "-v warning -count_packets -show_entries stream=codec_type,nb_read_packets -of csv=p=0";
+    let counts = silent("ffprobe", &[&probe.split(' ').collect::<Vec<_>>()[..], &[file]].concat());
+    silent("ffmpeg", &["-nostdin", "-v", "warning", "-xerror", "-i", file, "-f", "null", "-"]);
+    let verdict = silent("mediaconch", &["-fs", file]);
+    assert!(verdict.starts_with("pass!"), "mediaconch: {verdict}");
+    let copy = path.with_extension("copy.webm");
+    let said = silent("mkvmerge", &["-q", "--webm", "-o", copy.to_str().unwrap(), file]);
+    assert!(said.is_empty(), "mkvmerge: {said}");
+    let count = |kind: &str| {
+        let line = counts.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(','));
+        line.map_or(0, |count| count.trim().parse().unwrap())
+    };
+    (count("video"), count("audio"))
+}
+
+/// Runs a program that has to succeed without a word on stderr; returns its stdout.
+fn silent(program: &str, arguments: &[&str]) -> String {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.unwrap_or_else(|error| panic!("{program} is needed (scripts/needs.sh test lists it): {error}"));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && errors.is_empty(), "{program} {arguments:?}: {} {errors}", output.status);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn probe(path: &Path, entries: &str) -> String {
+    silent("ffprobe", &["-v", "error", "-show_entries", entries, "-of", "csv=p=0", path.to_str().unwrap()])
+}
+
+#[test]
+fn sound_and_picture_pass_every_judge() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = record(dir.path(), &header(true, true), |file| {
+        for (index, (kind, frame)) in frames(4).iter().enumerate() {
+            put(file, *kind, frame);
+            if index % 5 == 0 {
+                file.flush().unwrap();
+            }
+        }
+    });
+    assert_eq!(judge(&path), (360, 600));
+    assert_eq!(probe(&path, "format=start_time,duration").trim(), "0.000000,12.000000");
+    assert_eq!(probe(&path, "stream=width,height,start_time").trim(), "320,180,0.000000\n0.000000");
+}
+
+#[test]
+fn one_track_alone_passes_every_judge() {
+    for kind in [Kind::Audio, Kind::Video] {
+        for declared_both in [false, true] {
+            let dir = tempfile::tempdir().unwrap();
+            let header = header(declared_both || kind == Kind::Video, declared_both || kind == Kind::Audio);
+            let path = record(dir.path(), &header, |file| {
+                frames(4).iter().filter(|(of, _)| *of == kind).for_each(|(_, frame)| put(file, kind, frame));
+            });
+            assert_eq!(judge(&path), if kind == Kind::Video { (360, 0) } else { (0, 600) });
+            let streams = probe(&path, "stream=codec_type");
+            assert_eq!(streams.trim(), kind.to_string(), "a declared track without a block is taken out");
+        }
+    }
+}
+
+#[test]
+fn growing_file_shows_every_block_at_any_moment() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut file = SegmentFile::create(Arc::new(Disk), &dir.path().join("a.webm"), &header(true, true)).unwrap();
+    let mut written = (0, 0);
+    for (index, (kind, frame)) in frames(2).iter().enumerate() {
+        put(&mut file, *kind, frame);
+        match kind {
+            Kind::Video => written.0 += 1,
+            Kind::Audio => written.1 += 1,
+        }
+        if index % 97 == 0 {
+            file.flush().unwrap();
+            let counts = silent(
+                "ffprobe",
+                &[
+                    "-v",
+                    "error",
+                    "-count_packets",
+                    "-show_entries",
+                    "stream=nb_read_packets",
+                    "-of",
+                    "csv=p=0",
+                    file.path().to_str().unwrap(),
+                ],
+            );
+            let counts: Vec<u64> = counts.lines().map(|line| line.trim().parse().unwrap_or(0)).collect();
+            assert_eq!(counts, [written.0, written.1], "after block {index}");
+        }
+    }
+}
