@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use crate::auth::Auth;
 use crate::config::Config;
 use crate::http;
+use crate::recording::library::Library;
 
 /// What is asked of this start beside the settings.
 #[derive(Debug, Clone, Default)]
@@ -25,12 +26,11 @@ pub struct Launch {
 /// # Errors
 /// Why it cannot start.
 pub fn run(config: Config, launch: Launch) -> anyhow::Result<()> {
-    let _ = launch;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
-    runtime.block_on(serve(config))
+    runtime.block_on(serve(config, launch))
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, launch: Launch) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.http.listen).await?;
     let auth = Auth::new(&config.auth.key, config.auth.max_lifetime.0, config.auth.media_url_lifetime.0);
     let server = http::ServerInfo {
@@ -39,12 +39,23 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         is_secure: false,
         started: Instant::now(),
     };
+    let library = Library::open(&config.recording.dir, config.catalog.url.as_deref()).await?;
     let app = http::App {
+        library: library.clone(),
+        events: http::Events::default(),
         config: Arc::new(config),
         auth: Arc::new(auth),
         shutdown: http::Shutdown::default(),
         server: Arc::new(server),
     };
-    http::serve(listener, app).await?;
+    if let Some(path) = &launch.ready_file {
+        let text = serde_json::json!({ "url": format!("http://{}", app.server.listen), "listen": app.server.listen });
+        let part = path.with_extension("part");
+        std::fs::write(&part, text.to_string()).and_then(|()| std::fs::rename(&part, path)).context("--ready-file")?;
+    }
+    tokio::select! {
+        result = http::serve(listener, app) => result?,
+        () = library.run() => {}
+    }
     Ok(())
 }

@@ -6,8 +6,10 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
+use super::events::Events;
 use crate::auth::Auth;
 use crate::config::Config;
+use crate::recording::library::Library;
 
 /// The shared state of all doors; cheap to clone.
 #[derive(Clone)]
@@ -16,6 +18,10 @@ pub struct App {
     pub config: Arc<Config>,
     /// Who may do what.
     pub auth: Arc<Auth>,
+    /// Recordings and their index.
+    pub library: Library,
+    /// Where changes are told.
+    pub events: Events,
     /// Whether the server takes new things, drains or stops.
     pub shutdown: Shutdown,
     /// Where the server listens.

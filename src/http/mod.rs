@@ -4,6 +4,13 @@
 mod app;
 mod caller;
 pub mod error;
+mod events;
+mod files;
+mod health;
+mod openapi;
+mod range;
+mod recordings;
+mod segment;
 
 use axum::Router;
 use reelay_signaling::ErrorCode;
@@ -12,18 +19,25 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use app::{App, Phase, ServerInfo, Shutdown};
 pub use error::Problem;
+pub use events::Events;
+pub use health::recorder as metrics_recorder;
 
 /// The routes that OpenAPI describes.
 pub fn api() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .merge(recordings::routes())
+        .merge(files::routes())
+        .merge(events::routes())
+        .merge(health::routes())
 }
 
 /// All doors.
 pub fn router(app: App) -> Router {
     let body_limit = app.config.limits.body_bytes.0 as usize;
-    let (api, _description) = api().split_for_parts();
+    let (api, description) = api().split_for_parts();
     Router::new()
         .merge(api)
+        .merge(openapi::route(description))
         .layer(RequestBodyLimitLayer::new(body_limit))
         .fallback(|| async { Problem::new(ErrorCode::NotFound, "there is nothing at this address") })
         .method_not_allowed_fallback(|| async {

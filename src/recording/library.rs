@@ -2,6 +2,7 @@
 //! the catalogue follows. Deleting moves a folder into the trash, from where it comes back until its time is over.
 
 use std::collections::HashMap;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reelay_signaling::RecordingId;
@@ -52,6 +53,22 @@ pub enum LibraryError {
 }
 
 impl Library {
+    /// Opens the library of this folder, and makes the folder if it is missing. The catalogue lies in it, unless `url`
+    /// names another place (`sqlite:…` or a path).
+    ///
+    /// # Errors
+    /// When the folder or the catalogue cannot be made or opened.
+    pub async fn open(dir: &Path, url: Option<&str>) -> Result<Self, LibraryError> {
+        std::fs::create_dir_all(dir)?;
+        let path = match url {
+            Some(url) => {
+                PathBuf::from(url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(url))
+            }
+            None => dir.join(CATALOG_FILE),
+        };
+        Ok(Self::new(Catalog::open(&path).await?, Shelf::new(dir)))
+    }
+
     /// The library over this folder.
     pub fn new(catalog: Catalog, shelf: Shelf) -> Self {
         Self { catalog, shelf }
@@ -256,6 +273,7 @@ pub fn is_active(state: &str) -> bool {
 
 /// How long a deleted recording can be taken back.
 pub const UNDO: Duration = Duration::from_secs(60);
+const CATALOG_FILE: &str = "catalog.db";
 const PURGE_EVERY: Duration = Duration::from_secs(10);
 
 fn now_ms() -> i64 {
@@ -269,7 +287,6 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> std::io::Result<T> +
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
 
     use serde_json::json;
 
@@ -291,7 +308,7 @@ mod tests {
     }
 
     async fn library(dir: &Path) -> Library {
-        Library::new(Catalog::open(&dir.join("catalog.sqlite")).await.unwrap(), Shelf::new(dir))
+        Library::open(dir, None).await.unwrap()
     }
 
     async fn listed(library: &Library) -> usize {

@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod clip;
+mod files;
+mod harness;
 mod tidy;
 mod webm_judges;

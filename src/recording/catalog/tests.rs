@@ -1,3 +1,5 @@
+//! The catalogue: filters, pages, deletion, rebuilding, and how long a page takes among 100,000.
+
 use std::time::Instant;
 
 use serde_json::{Value, json};

@@ -1,0 +1,320 @@
+//! One file of a recording behind the media doors: who may have it, where it lies, and whether it still grows.
+//! The path is built from parsed ids, and the name must stand in the manifest.
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::SystemTime;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Uri, header};
+use reelay_signaling::{ErrorCode, RecordingId, RoomName};
+use serde::Deserialize;
+
+use super::app::App;
+use super::caller::bearer;
+use super::error::Problem;
+use crate::auth::{Grant, SignedQuery};
+use crate::recording::library::LibraryError;
+use crate::recording::parse_file_name;
+use crate::recording::shelf::Place;
+
+/// `<participant>-<source>-<n>.webm`, parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct FileName(String);
+
+impl FileName {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for FileName {
+    type Err = Problem;
+
+    fn from_str(raw: &str) -> Result<Self, Problem> {
+        parse_file_name(raw).map(|_| Self(raw.to_owned())).ok_or_else(no_file)
+    }
+}
+
+/// What a media door knows of a file after it let somebody through.
+#[derive(Debug)]
+pub(super) struct Segment {
+    pub(super) id: RecordingId,
+    pub(super) room: String,
+    pub(super) started_at: String,
+    pub(super) name: FileName,
+    pub(super) info: FileInfo,
+    folder: PathBuf,
+    /// The request was let in by its URL, so it may come from any page.
+    pub(super) is_signed: bool,
+}
+
+/// A file in the manifest, as far as the doors need it.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct FileInfo {
+    pub(super) file: String,
+    #[serde(default)]
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) source: String,
+    #[serde(default)]
+    pub(super) video: Option<Media>,
+    #[serde(default)]
+    pub(super) audio: Option<Media>,
+}
+
+/// The codec of a half of a file.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Media {
+    #[serde(default)]
+    pub(super) codec: String,
+}
+
+#[derive(Deserialize)]
+struct ManifestFields {
+    started_at: String,
+    files: Vec<FileInfo>,
+}
+
+/// A file on disk, open for reading.
+#[derive(Debug)]
+pub(super) struct OpenSegment {
+    pub(super) file: File,
+    pub(super) len: u64,
+    /// Somebody still writes into it.
+    pub(super) is_growing: bool,
+    pub(super) modified: Option<SystemTime>,
+}
+
+impl Segment {
+    /// Lets a request to a media door through, or not: by its signed URL, or by a token that allows `grant`.
+    pub(super) async fn admit(app: &App, request: &MediaRequest, door: Door) -> Result<Self, Problem> {
+        let id: RecordingId = request.id.parse()?;
+        let name: FileName = request.file.parse()?;
+        let signed = door.path(&id, name.as_str());
+        let is_signed = match app.auth.check_url(&signed, &request.query, SystemTime::now()) {
+            Ok(is_signed) => is_signed && !app.auth.is_open(),
+            Err(refusal) => return Err(refusal.into()),
+        };
+        // Asked before anything is looked up: a stranger learns nothing about what exists.
+        let caller = if is_signed { None } else { Some(app.auth.caller(request.token.as_deref())?) };
+        let found = app.library.find(&id).await.map_err(problem)?;
+        if let Some(caller) = caller {
+            caller.require(door.grant(), found.room.parse::<RoomName>().ok().as_ref())?;
+        }
+        let manifest: ManifestFields = serde_json::from_str(&found.manifest).map_err(Problem::internal)?;
+        let info = manifest.files.into_iter().find(|file| file.file == name.as_str()).ok_or_else(no_file)?;
+        let folder = app.library.shelf().folder(&id, Place::Shown);
+        Ok(Self { id, room: found.room, started_at: manifest.started_at, name, info, folder, is_signed })
+    }
+
+    /// Opens the file: the closed one, or the one that grows.
+    pub(super) fn open(&self) -> Result<OpenSegment, Problem> {
+        // The writer may rename it between the two looks; the third one finds it then.
+        for is_growing in [false, true, false] {
+            let path = if is_growing { self.growing_path() } else { self.path() };
+            match File::open(&path).and_then(|file| Ok((file.metadata()?, file))) {
+                Ok((metadata, file)) => {
+                    return Ok(OpenSegment {
+                        file,
+                        len: metadata.len(),
+                        is_growing,
+                        modified: metadata.modified().ok().filter(|_| !is_growing),
+                    });
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(Problem::internal(error)),
+            }
+        }
+        Err(Problem::new(ErrorCode::FileNotFound, "the file is in the manifest, but no longer on the disk"))
+    }
+
+    /// Where the closed file lies.
+    pub(super) fn path(&self) -> PathBuf {
+        self.folder.join(self.name.as_str())
+    }
+
+    /// Where it lies while it grows.
+    pub(super) fn growing_path(&self) -> PathBuf {
+        self.folder.join(format!("{}.part", self.name.as_str()))
+    }
+
+    /// Where its index lies.
+    pub(super) fn index_path(&self) -> PathBuf {
+        self.folder.join(format!("{}.idx", self.name.as_str().trim_end_matches(".webm")))
+    }
+
+    /// MIME type with codecs, as Media Source Extensions want it.
+    pub(super) fn mime(&self) -> String {
+        let codec = |media: &Option<Media>| media.as_ref().map(|media| codec_string(&media.codec));
+        match (codec(&self.info.video), codec(&self.info.audio)) {
+            (Some(video), Some(audio)) => format!("video/webm; codecs=\"{video},{audio}\""),
+            (Some(video), None) => format!("video/webm; codecs=\"{video}\""),
+            (None, Some(audio)) => format!("audio/webm; codecs=\"{audio}\""),
+            (None, None) => "video/webm".into(),
+        }
+    }
+
+    /// MIME type without codecs.
+    pub(super) fn content_type(&self) -> &'static str {
+        if self.info.video.is_none() && self.info.audio.is_some() { "audio/webm" } else { "video/webm" }
+    }
+
+    /// The ETag of a closed file, with its quotes.
+    pub(super) fn etag(&self, open: &OpenSegment) -> Option<String> {
+        let modified = open.modified?.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+        Some(format!("\"{}-{}-{:x}-{:x}\"", self.id, self.name.as_str(), open.len, modified.as_millis()))
+    }
+
+    /// Lets pages of other origins read an answer to a signed URL.
+    pub(super) fn allow_origin(&self, headers: &mut HeaderMap) {
+        if self.is_signed {
+            headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            let exposed = HeaderValue::from_static("Content-Range, Content-Length, Accept-Ranges, ETag, Last-Modified");
+            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+            headers.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
+        }
+    }
+}
+
+/// Which media door a request came to; each has its own signature, so that a URL opens one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    Play,
+    Download,
+    Index,
+    Live,
+    Thumb,
+}
+
+impl Door {
+    /// The path of a file behind this door, without query.
+    pub(super) fn url(self, id: &RecordingId, file: &str) -> String {
+        let door = match self {
+            Self::Play | Self::Download => "files",
+            Self::Index => "index",
+            Self::Live => "live",
+            Self::Thumb => "thumb",
+        };
+        format!("/api/recordings/{id}/{door}/{file}")
+    }
+
+    /// What its signature covers: a download is not opened by the URL of the player.
+    fn path(self, id: &RecordingId, file: &str) -> String {
+        let url = self.url(id, file);
+        if self == Self::Download { format!("{url} download") } else { url }
+    }
+
+    /// The whole URL to hand out, signed where keys are on.
+    pub(super) fn signed_url(self, app: &App, id: &RecordingId, file: &str, now: SystemTime) -> String {
+        let url = self.url(id, file);
+        let signed = app.auth.sign_url(&self.path(id, file), now);
+        let query: Vec<&str> = [(self == Self::Download).then_some("download"), signed.split_once('?').map(|(_, q)| q)]
+            .into_iter()
+            .flatten()
+            .collect();
+        if query.is_empty() { url } else { format!("{url}?{}", query.join("&")) }
+    }
+
+    fn grant(self) -> Grant {
+        if self == Self::Download { Grant::Download } else { Grant::Replay }
+    }
+}
+
+/// A request to a media door, taken apart.
+#[derive(Debug)]
+pub(super) struct MediaRequest {
+    id: String,
+    file: String,
+    query: SignedQuery,
+    token: Option<String>,
+}
+
+impl FromRequestParts<App> for MediaRequest {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let super::error::Path((id, file)) = super::error::Path::from_request_parts(parts, app).await?;
+        let super::error::Query(query) = super::error::Query::from_request_parts(parts, app).await?;
+        Ok(Self { id, file, query, token: bearer(parts).map(str::to_owned) })
+    }
+}
+
+/// True when the query has this key, with any value or none.
+pub(super) fn has_flag(uri: &Uri, flag: &str) -> bool {
+    let pairs = uri.query().unwrap_or_default().split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.into_iter().any(|(key, value)| key == flag && !matches!(value, "0" | "false"))
+}
+
+/// What a refusal of the library is to an HTTP client.
+pub(super) fn problem(error: LibraryError) -> Problem {
+    match error {
+        LibraryError::NotFound => Problem::new(ErrorCode::RecordingNotFound, "there is no such recording"),
+        LibraryError::Active(state) => {
+            let detail = format!("the recording is '{state}'; stop it first");
+            Problem::new(ErrorCode::RecordingActive, detail)
+        }
+        error => Problem::internal(error),
+    }
+}
+
+/// Runs what blocks on the disk beside the others.
+pub(super) async fn on_disk<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::task::spawn_blocking(work).await.map_err(Problem::internal)?
+}
+
+fn no_file() -> Problem {
+    Problem::new(ErrorCode::FileNotFound, "the recording has no such file")
+}
+
+// The names of RFC 6381; browsers take the short ones for VP8, VP9 and Opus, but not for AV1.
+fn codec_string(codec: &str) -> String {
+    match codec.to_ascii_lowercase().as_str() {
+        "av1" => "av01.0.08M.08".into(),
+        // From our own manifest; only letters and digits may stand in the quotes.
+        other => other.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '.').collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_our_own_making_are_files() {
+        let good = ["pabcdefghij-camera-1.webm", "p234567abcd-screen3-12.webm"];
+        let bad = [
+            "",
+            "manifest.json",
+            "../../etc/passwd",
+            "pabcdefghij-camera-1.webm.part",
+            "pabcdefghij-camera-1.idx",
+            "pabcdefghij-camera-.webm",
+            "pabcdefghij-camera-1-2.webm",
+            "pabcdefghij-screen9-1.webm",
+            "pABCDEFGHIJ-camera-1.webm",
+            "pabcdefghij-camera-1\0.webm",
+            "pabcdefghij-camera-01.webm",
+            "x/pabcdefghij-camera-1.webm",
+        ];
+        assert!(good.iter().all(|name| name.parse::<FileName>().is_ok()));
+        for name in bad {
+            assert!(name.parse::<FileName>().is_err(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn flags_are_read_with_and_without_a_value() {
+        let check = |uri: &str, expected| assert_eq!(has_flag(&uri.parse().unwrap(), "part"), expected, "{uri}");
+        check("/x?part=1", true);
+        check("/x?exp=1&part", true);
+        check("/x?part=0", false);
+        check("/x?party=1", false);
+        check("/x", false);
+    }
+}

@@ -1,0 +1,183 @@
+//! A real server on free ports in a temporary folder, and an HTTP client that sends exactly what it is told.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A server process with its own folder; ends with this value.
+pub struct Server {
+    pub dir: tempfile::TempDir,
+    pub address: SocketAddr,
+    child: Child,
+}
+
+impl Server {
+    /// Starts a server on the recordings that `prepare` puts into its folder; `settings` become its `reelay.toml`.
+    pub fn start(settings: &str, prepare: impl FnOnce(&Path)) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let recordings = dir.path().join("recordings");
+        fs::create_dir(&recordings).unwrap();
+        prepare(&recordings);
+        fs::write(dir.path().join("reelay.toml"), settings).unwrap();
+        let (child, ready) = launch(dir.path());
+        let address = ready["listen"].as_str().unwrap().parse().unwrap();
+        Self { dir, address, child }
+    }
+
+    /// The folder of the recordings.
+    pub fn recordings(&self) -> PathBuf {
+        self.dir.path().join("recordings")
+    }
+
+    /// `http://…` and this path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Sends one request and reads the whole answer.
+    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.open(method, path, headers).finish()
+    }
+
+    /// GET.
+    pub fn get(&self, path: &str) -> Answer {
+        self.request("GET", path, &[])
+    }
+
+    /// Sends one request and reads the head of the answer.
+    pub fn open(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Exchange {
+        let mut stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        for (name, value) in headers {
+            text.push_str(&format!("{name}: {value}\r\n"));
+        }
+        stream.write_all(format!("{text}\r\n").as_bytes()).unwrap();
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("{line:?}"));
+        let mut headers = Vec::new();
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+            headers.push((name.to_ascii_lowercase(), value.to_owned()));
+        }
+        Exchange { status, headers, reader }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn launch(dir: &Path) -> (Child, serde_json::Value) {
+    let ready_file = dir.join("ready.json");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_reelay"))
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--udp-port",
+            "0",
+            "--recordings",
+            "recordings",
+            "--ready-file",
+            "ready.json",
+        ])
+        .args(["--log", "warn"])
+        .current_dir(dir)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Ok(text) = fs::read_to_string(&ready_file)
+            && let Ok(ready) = serde_json::from_str(&text)
+        {
+            return (child, ready);
+        }
+        assert!(child.try_wait().unwrap().is_none(), "the server ended at its start");
+        assert!(Instant::now() < deadline, "the server did not get ready");
+        std::thread::yield_now();
+    }
+}
+
+/// An answer whose body is still to be read.
+pub struct Exchange {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    reader: BufReader<TcpStream>,
+}
+
+/// A whole answer.
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Exchange {
+    /// The next chunk of a chunked body; `None` at its end.
+    pub fn chunk(&mut self) -> Option<Vec<u8>> {
+        let mut line = String::new();
+        self.reader.read_line(&mut line).unwrap();
+        let len = usize::from_str_radix(line.trim_end(), 16).ok()?;
+        let mut bytes = vec![0; len + 2];
+        self.reader.read_exact(&mut bytes).unwrap();
+        bytes.truncate(len);
+        (len > 0).then_some(bytes)
+    }
+
+    /// Reads to the end.
+    pub fn finish(mut self) -> Answer {
+        let mut body = Vec::new();
+        if self.headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked") {
+            while let Some(chunk) = self.chunk() {
+                body.extend(chunk);
+            }
+        } else {
+            self.reader.read_to_end(&mut body).unwrap();
+        }
+        Answer { status: self.status, headers: self.headers, body }
+    }
+}
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = String::from_utf8_lossy(&self.body[..self.body.len().min(300)]);
+        write!(f, "{} {:?} {text}", self.status, self.headers)
+    }
+}
+
+impl Answer {
+    /// A header; empty when it is missing.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+    }
+
+    /// The body as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// Calls `look` until it gives something, and fails after a while.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what} did not happen in time");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);
