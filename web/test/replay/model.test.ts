@@ -34,18 +34,19 @@ describe("lanes", () => {
 });
 
 describe("verdict", () => {
-  const gap = { start_ms: 1_000, duration_ms: 3_400 };
+  const gap = { kind: "audio", from_ms: 1_000, to_ms: 4_400, cause: "loss" } as const;
   it("says whole only when nothing is missing", () => {
     expect(verdict(manifest({})).kind).toBe("whole");
-    expect(verdict(manifest({ files: [file({ gaps: [gap] })] }))).toEqual({ kind: "gaps", holes: 1, missing_ms: 3_400, names: ["Ana"] });
+    expect(verdict(manifest({ files: [file({ gaps: [gap] })] }))).toEqual({ kind: "gaps", holes: 1, missing_ms: 3_400, names: ["Ana"], kinds: ["audio"] });
+    expect(verdict(manifest({ files: [file({ gaps: [{ ...gap, cause: "muted" }, { ...gap, cause: "silence" }, { ...gap, cause: "consent" }] })] })).kind).toBe("whole");
     expect(verdict(manifest({ state: "recovered" })).kind).toBe("repaired");
     expect(verdict(manifest({ state: "interrupted" })).kind).toBe("early");
     expect(verdict(manifest({ state: "recording" })).kind).toBe("growing");
   });
 
   it("keeps holes inside their file", () => {
-    const [spot] = spots(file({ offset_ms: 5_000, gaps: [{ start_ms: 9_000, duration_ms: 60_000 }] }));
-    expect(spot).toMatchObject({ from: 14_000, to: 15_000, what: "gap" });
+    const [spot] = spots(file({ offset_ms: 5_000, gaps: [{ kind: "video", from_ms: 9_000, to_ms: 69_000, cause: "stall" }] }));
+    expect(spot).toMatchObject({ from: 14_000, to: 15_000, what: "freeze" });
   });
 });
 

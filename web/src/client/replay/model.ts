@@ -3,12 +3,18 @@
 
 export type Status = "waiting" | "recording" | "paused" | "repairing" | "complete" | "recovered" | "interrupted" | "failed";
 
+/** A hole in one half of a file, on the clock of the file. */
 export interface Gap {
-  /** On the clock of the recording or of the file; `spots` makes the difference. */
-  start_ms: number;
-  duration_ms: number;
-  kind?: string;
-  reason?: string;
+  kind: "audio" | "video";
+  from_ms: number;
+  to_ms: number;
+  cause: string;
+}
+
+/** Time that was cut out of all files. */
+export interface Pause {
+  at_ms: number;
+  lasted_ms?: number | null;
 }
 
 export interface ManifestFile {
@@ -17,13 +23,16 @@ export interface ManifestFile {
   person?: string;
   name: string;
   source: string;
+  open?: boolean;
   offset_ms: number;
   duration_ms: number;
   video: { codec: string; width?: number; height?: number } | null;
   audio: { codec: string; channels?: number } | null;
   bytes: number;
   sha256?: string | null;
+  closed_at?: string | null;
   close_reason?: string | null;
+  sync?: string | null;
   gaps?: Gap[];
   counters?: Record<string, number>;
 }
@@ -32,8 +41,9 @@ export interface ManifestPerson {
   id: string;
   person?: string;
   name: string;
-  consent?: string;
   recorded?: boolean;
+  joined_ms?: number;
+  left_ms?: number | null;
 }
 
 export interface MediaUrls {
@@ -63,6 +73,7 @@ export interface Summary {
 
 export interface Manifest extends Summary {
   files: ManifestFile[];
+  pauses?: Pause[];
   media?: Record<string, MediaUrls>;
 }
 
@@ -99,10 +110,16 @@ export interface Span {
   to: number;
 }
 
-/** What the health strip marks in a lane. */
+/**
+ * What the health strip marks in a lane: a hole in the sound, a picture that stands still, a camera or microphone
+ * that its owner had switched off, a person who did not agree to be recorded, a spot that was repaired.
+ */
 export interface Spot extends Span {
-  what: "gap" | "freeze" | "repaired" | "no-picture";
+  what: "gap" | "freeze" | "off" | "consent" | "repaired";
+  kind: "audio" | "video";
+  cause: string;
   file: string;
+  name: string;
 }
 
 export function endOf(file: ManifestFile): number {
@@ -146,19 +163,23 @@ export function lengthOf(manifest: Manifest): number {
 
 /** Holes and marks of a file on the clock of the recording. */
 export function spots(file: ManifestFile): Spot[] {
-  return (file.gaps ?? []).map((gap) => {
-    const from = Math.max(file.offset_ms, file.offset_ms + gap.start_ms);
-    const to = Math.min(endOf(file), from + gap.duration_ms);
-    return { what: kindOf(gap), from, to: Math.max(from, to), file: file.file };
+  const found = (file.gaps ?? []).map((gap): Spot => {
+    const from = Math.min(endOf(file), file.offset_ms + gap.from_ms);
+    const to = Math.min(endOf(file), file.offset_ms + gap.to_ms);
+    return { what: whatOf(gap), kind: gap.kind, cause: gap.cause, from, to: Math.max(from, to), file: file.file, name: file.name };
   });
+  if (file.close_reason === "repaired") {
+    found.push({ what: "repaired", kind: "video", cause: "repaired", from: endOf(file), to: endOf(file), file: file.file, name: file.name });
+  }
+  return found;
 }
 
-function kindOf(gap: Gap): Spot["what"] {
-  const word = `${gap.kind ?? ""} ${gap.reason ?? ""}`;
-  if (/freeze|frozen|stall|video/.test(word)) return "freeze";
-  if (/repair|recover/.test(word)) return "repaired";
-  if (/muted|off/.test(word)) return "no-picture";
-  return "gap";
+function whatOf(gap: Gap): Spot["what"] {
+  if (gap.cause === "consent") return "consent";
+  if (gap.cause === "muted" || gap.cause === "ended") return "off";
+  // Sound without packets is what a microphone sends in a quiet room; a picture without them stands still.
+  if (gap.kind === "audio") return gap.cause === "silence" ? "off" : "gap";
+  return "freeze";
 }
 
 export type VerdictKind = "growing" | "whole" | "repaired" | "gaps" | "early" | "failed";
@@ -170,13 +191,15 @@ export interface Verdict {
   missing_ms: number;
   /** Whose files have holes; one name can be said. */
   names: string[];
+  kinds: Spot["kind"][];
 }
 
 export function verdict(manifest: Manifest): Verdict {
-  const holes = manifest.files.flatMap((file) => spots(file).filter((spot) => spot.what === "gap" || spot.what === "freeze").map((spot) => ({ spot, file })));
-  const missing_ms = holes.reduce((sum, { spot }) => sum + spot.to - spot.from, 0);
-  const names = [...new Set(holes.map(({ file }) => file.name))];
-  const found = { holes: holes.length, missing_ms, names };
+  const holes = manifest.files.flatMap(spots).filter((spot) => spot.what === "gap" || spot.what === "freeze");
+  const missing_ms = holes.reduce((sum, spot) => sum + spot.to - spot.from, 0);
+  const names = [...new Set(holes.map((spot) => spot.name))];
+  const kinds = [...new Set(holes.map((spot) => spot.kind))];
+  const found = { holes: holes.length, missing_ms, names, kinds };
   if (isGrowing(manifest.state) || manifest.state === "repairing") return { kind: "growing", ...found };
   if (manifest.state === "failed") return { kind: "failed", ...found };
   if (manifest.state === "interrupted") return { kind: "early", ...found };

@@ -1,0 +1,139 @@
+// The list of recordings: what the address asks for, pages of it, deletions and their undoing. No DOM.
+import { request } from "./api.ts";
+import type { Manifest, Status, Summary } from "./replay/model.ts";
+
+export type Sort = "newest" | "oldest" | "longest" | "largest";
+export type When = "any" | "today" | "week" | "month";
+export type Shown = Status | "any";
+
+/** What the address of the library says. */
+export interface Query {
+  text: string;
+  room: string;
+  person: string;
+  state: Shown;
+  when: When;
+  sort: Sort;
+}
+
+export const EVERYTHING: Query = { text: "", room: "", person: "", state: "any", when: "any", sort: "newest" };
+const STATES: readonly Shown[] = ["complete", "recovered", "interrupted", "failed", "recording"];
+const WHENS: readonly When[] = ["today", "week", "month"];
+const SORTS: readonly Sort[] = ["oldest", "longest", "largest"];
+const PAGE = 48;
+/** Sorting by other than age needs the entries here; this many are fetched for it. */
+export const SORTED_AT_MOST = 480;
+
+export function readQuery(search: string): Query {
+  const params = new URLSearchParams(search);
+  const one = <T extends string>(name: string, known: readonly T[], fallback: T): T => known.find((value) => value === params.get(name)) ?? fallback;
+  return {
+    text: params.get("q") ?? "",
+    room: params.get("room") ?? "",
+    person: params.get("person") ?? "",
+    state: one("state", STATES, "any"),
+    when: one("when", WHENS, "any"),
+    sort: one("sort", SORTS, "newest"),
+  };
+}
+
+/** The address for a query; what is not set is not in it. */
+export function writeQuery(query: Query): string {
+  const params = new URLSearchParams();
+  if (query.text.trim() !== "") params.set("q", query.text.trim());
+  if (query.room !== "") params.set("room", query.room);
+  if (query.person !== "") params.set("person", query.person);
+  if (query.state !== "any") params.set("state", query.state);
+  if (query.when !== "any") params.set("when", query.when);
+  if (query.sort !== "newest") params.set("sort", query.sort);
+  const text = params.toString();
+  return text === "" ? "" : `?${text}`;
+}
+
+export function isFiltered(query: Query): boolean {
+  return query.text.trim() !== "" || query.room !== "" || query.person !== "" || query.state !== "any" || query.when !== "any";
+}
+
+/** When a chosen stretch of time began: local midnight, 7 or 30 days before `now`. */
+export function since(when: When, now: Date): Date | null {
+  if (when === "any") return null;
+  const start = new Date(now);
+  start.setHours(0, 0, 0, 0);
+  if (when === "week") start.setDate(start.getDate() - 6);
+  if (when === "month") start.setDate(start.getDate() - 29);
+  return start;
+}
+
+export interface Page {
+  recordings: Summary[];
+  next: string | null;
+}
+
+function params(query: Query, cursor: string | null, now: Date): URLSearchParams {
+  const found = new URLSearchParams({ limit: String(PAGE) });
+  if (query.text.trim() !== "") found.set("text", query.text.trim());
+  if (query.room !== "") found.set("room", query.room);
+  if (query.person !== "") found.set("participant", query.person);
+  if (query.state !== "any") found.set("state", query.state);
+  const from = since(query.when, now);
+  if (from !== null) found.set("from", from.toISOString());
+  if (cursor !== null) found.set("cursor", cursor);
+  return found;
+}
+
+/** One page, newest first as the server gives them. */
+export async function page(query: Query, cursor: string | null, signal: AbortSignal): Promise<Page> {
+  return request<Page>(`/api/recordings?${params(query, cursor, new Date())}`, { signal });
+}
+
+/** Enough pages to sort by something else than age, or to have `least` entries again after a way back. */
+export async function pages(query: Query, least: number, signal: AbortSignal): Promise<Page> {
+  const all: Page = { recordings: [], next: null };
+  do {
+    const next: Page = await page(query, all.next, signal);
+    all.recordings.push(...next.recordings);
+    all.next = next.next;
+  } while (all.next !== null && all.recordings.length < least);
+  return all;
+}
+
+/** Growing ones first in every order; the rest as asked. */
+export function order(recordings: readonly Summary[], sort: Sort): Summary[] {
+  const time = (one: Summary): number => Date.parse(one.started_at);
+  const by: Record<Sort, (a: Summary, b: Summary) => number> = {
+    newest: (a, b) => time(b) - time(a),
+    oldest: (a, b) => time(a) - time(b),
+    longest: (a, b) => b.duration_ms - a.duration_ms,
+    largest: (a, b) => (b.size_bytes ?? 0) - (a.size_bytes ?? 0),
+  };
+  const grows = (one: Summary): number => (one.state === "recording" || one.state === "paused" || one.state === "waiting" ? 0 : 1);
+  return recordings.toSorted((a, b) => grows(a) - grows(b) || by[sort](a, b) || b.id.localeCompare(a.id));
+}
+
+/** What came since the list was drawn goes in; what is known is brought up to date and keeps its place. */
+export function merge(shown: readonly Summary[], latest: readonly Summary[]): { updated: Summary[]; fresh: Summary[] } {
+  const byId = new Map(latest.map((one) => [one.id, one]));
+  const known = new Set(shown.map((one) => one.id));
+  return {
+    updated: shown.map((one) => byId.get(one.id) ?? one),
+    fresh: latest.filter((one) => !known.has(one.id)),
+  };
+}
+
+export const recordings = {
+  manifest: (id: string, signal?: AbortSignal): Promise<Manifest> => request(`/api/recordings/${encodeURIComponent(id)}`, { signal }),
+  remove: (id: string): Promise<unknown> => request(`/api/recordings/${encodeURIComponent(id)}`, { method: "DELETE" }),
+  restore: (id: string): Promise<unknown> => request(`/api/recordings/${encodeURIComponent(id)}/restore`, { method: "POST" }),
+};
+
+/** What people read first: the title they gave, or the room. */
+export function titleOf(one: Pick<Summary, "title" | "room">): string {
+  return one.title?.trim() || one.room;
+}
+
+/** Everybody once, in the order of the manifest. */
+export function namesOf(one: Pick<Summary, "participants">): string[] {
+  const seen = new Map<string, string>();
+  for (const human of one.participants ?? []) seen.set(human.person ?? human.id, human.name);
+  return [...new Set(seen.values())];
+}

@@ -1,0 +1,210 @@
+// One recording in the library: poster, title, when and who, size, one line about its state.
+import { css, html, nothing } from "lit";
+import type { TemplateResult } from "lit";
+import { namesOf, recordings, titleOf } from "../../client/library.ts";
+import { isGrowing } from "../../client/replay/model.ts";
+import type { Manifest, Summary } from "../../client/replay/model.ts";
+import { bytes, dateTime, duration, list } from "../../words/format.ts";
+import { base, ReElement } from "../base.ts";
+import { paths } from "../route.ts";
+import { icon } from "./icon.ts";
+
+const PREVIEW_AFTER_MS = 300;
+/** The first frames of a call are often black or somebody's ceiling. */
+const POSTER_AT_MS = 3_000;
+
+/** Fires `re-remove`, `re-restore` and `re-select`. */
+export class ReCard extends ReElement {
+  static override properties = {
+    entry: { attribute: false },
+    selected: { type: Boolean, reflect: true },
+    removed: { type: Boolean, reflect: true },
+    poster: { state: true },
+    preview: { state: true },
+    hasPoster: { state: true },
+  };
+  declare entry: Summary;
+  declare selected: boolean;
+  /** Deleted a moment ago; its place stays until the undoing is over. */
+  declare removed: boolean;
+  declare private poster: string | null;
+  declare private preview: string | null;
+  declare private hasPoster: boolean;
+  private film: string | null = null;
+  private filmStarts = 0;
+  private waiting = 0;
+
+  constructor() {
+    super();
+    this.selected = false;
+    this.removed = false;
+    this.poster = null;
+    this.preview = null;
+    this.hasPoster = true;
+  }
+
+  override connectedCallback(): void {
+    super.connectedCallback();
+    const sight = new IntersectionObserver((seen) => {
+      if (!seen.some((one) => one.isIntersecting)) return;
+      sight.disconnect();
+      this.load(this.connected);
+    }, { rootMargin: "200px" });
+    sight.observe(this);
+    this.connected.addEventListener("abort", () => {
+      sight.disconnect();
+      this.stopPreview();
+    });
+  }
+
+  override focus(): void {
+    this.renderRoot.querySelector<HTMLElement>("a.title, button.undo")?.focus();
+  }
+
+  // The list has no files; the poster's address comes with the manifest, for cards in sight only.
+  private load(signal: AbortSignal): void {
+    if (this.entry.poster_url) {
+      this.poster = this.entry.poster_url;
+    }
+    recordings.manifest(this.entry.id, signal).then(
+      (manifest) => this.choose(manifest),
+      () => { if (!signal.aborted) this.hasPoster = this.poster !== null; },
+    );
+  }
+
+  private choose(manifest: Manifest): void {
+    const seen = manifest.files.filter((file) => file.video !== null && file.duration_ms > 0);
+    // A shared screen says more about a call than a face.
+    const best = seen.find((file) => file.source !== "camera") ?? seen.toSorted((a, b) => b.duration_ms - a.duration_ms)[0];
+    const urls = best && manifest.media?.[best.file];
+    this.hasPoster = urls !== undefined && urls !== null;
+    if (!best || !urls) return;
+    const at = Math.min(POSTER_AT_MS, Math.floor(best.duration_ms / 2));
+    this.filmStarts = best.duration_ms > 30_000 ? best.duration_ms / 5000 : 0;
+    this.film = join(urls.url, "part=1");
+    if (urls.thumb_url) this.poster ??= join(urls.thumb_url, `t=${at}`);
+  }
+
+  private startPreview(): void {
+    if (this.removed || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+    clearTimeout(this.waiting);
+    this.waiting = window.setTimeout(() => (this.preview = this.film), PREVIEW_AFTER_MS);
+  }
+
+  private stopPreview(): void {
+    clearTimeout(this.waiting);
+    this.preview = null;
+  }
+
+  private tell(name: string): void {
+    this.dispatchEvent(new CustomEvent(name, { bubbles: true, composed: true, detail: this.entry }));
+  }
+
+  private onKey(event: KeyboardEvent): void {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+    if (event.key === "x" || event.key === "X") this.tell("re-select");
+    else if (event.key === "Delete") this.tell("re-remove");
+    else return;
+    event.preventDefault();
+  }
+
+  override render() {
+    return this.removed ? this.ghost() : this.card();
+  }
+
+  private ghost(): TemplateResult {
+    const w = this.words;
+    return html`<div class="ghost"><span>${w.library.deletedHere}: <b>${titleOf(this.entry)}</b></span>
+      <button class="undo small" @click=${() => this.tell("re-restore")}>${w.common.undo}</button></div>`;
+  }
+
+  private card(): TemplateResult {
+    const w = this.words.library;
+    const one = this.entry;
+    const title = titleOf(one);
+    const grows = isGrowing(one.state);
+    const names = namesOf(one);
+    const state = w.card[one.state] ?? "";
+    return html`<article @pointerenter=${this.startPreview} @pointerleave=${this.stopPreview}
+      @focusin=${this.startPreview} @focusout=${this.stopPreview} @keydown=${this.onKey}>
+      <div class="picture">
+        ${this.poster ? html`<img src=${this.poster} alt="" loading="lazy" @error=${() => { this.poster = null; this.hasPoster = false; }} />` : this.faces(names)}
+        ${this.preview ? html`<video muted playsinline loop aria-hidden="true" tabindex="-1" src=${this.preview} .muted=${true} @loadedmetadata=${this.play}></video>` : nothing}
+        ${grows
+          ? html`<span class="badge rec numbers"><span class="dot"></span>${w.recordedNow} ${duration(one.duration_ms)}</span>`
+          : html`<span class="badge numbers">${duration(one.duration_ms)}</span>`}
+      </div>
+      <div class="text">
+        <h3><a class="title" href=${paths.replay(one.id)} aria-label=${w.play(title)}>${title}</a></h3>
+        <p class="second who">${names.length > 0 ? list(names) : this.words.common.people(0)}</p>
+        <p class="hint numbers">${dateTime(one.started_at)}${one.size_bytes ? ` · ${bytes(one.size_bytes)}` : ""}</p>
+        ${state && !grows ? html`<p class="state" data-state=${one.state}>${icon(one.state === "failed" ? "bad" : "warn", 16)}<span>${state}</span></p>` : nothing}
+      </div>
+      <div class="tools">
+        <label class="pick"><input type="checkbox" .checked=${this.selected} aria-label=${w.select(title)} @change=${() => this.tell("re-select")} /></label>
+        ${grows ? nothing : html`<button class="icon remove" aria-label=${w.delete(title)} title=${`${w.deleteShort} (Del)`} @click=${() => this.tell("re-remove")}>${icon("trash")}</button>`}
+      </div>
+    </article>`;
+  }
+
+  private faces(names: string[]): TemplateResult {
+    return html`<div class="faces" aria-hidden="true">${names.slice(0, 3).map((name) => html`<span>${initials(name)}</span>`)}
+      ${this.hasPoster ? nothing : html`<small>${this.words.library.noPicture}</small>`}</div>`;
+  }
+
+  private play(event: Event): void {
+    const video = event.target as HTMLVideoElement;
+    video.currentTime = this.filmStarts;
+    video.play().catch(() => this.stopPreview());
+  }
+
+  static override styles = [
+    base,
+    css`
+      :host { display: block; min-width: 0; }
+      article { position: relative; height: 100%; overflow: clip; border: 1px solid var(--line); border-radius: var(--r3); background: var(--surface); transition: border-color var(--fast); }
+      article:hover { border-color: var(--edge); }
+      :host([selected]) article { border-color: var(--accent); background: var(--accent-bg); }
+      .picture { position: relative; aspect-ratio: 16 / 9; overflow: hidden; color-scheme: dark; background: var(--tile); color: var(--text); }
+      img, video { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: cover; }
+      .faces { position: absolute; inset: 0; display: flex; flex-wrap: wrap; align-content: center; align-items: center; justify-content: center; gap: var(--s2); }
+      .faces span { display: grid; place-items: center; width: 52px; height: 52px; border-radius: 50%; background: var(--ctl); color: var(--text); font: 600 var(--t3)/1 var(--font); }
+      .faces small { flex-basis: 100%; color: var(--text-2); font-size: var(--t1); text-align: center; }
+      .badge { position: absolute; right: var(--s2); bottom: var(--s2); display: inline-flex; align-items: center; gap: 6px; padding: 3px var(--s2); border-radius: var(--r1); background: var(--scrim); color: #fff; font: 500 var(--t1)/1.3 var(--font); }
+      .badge.rec { left: var(--s2); right: auto; background: var(--rec); color: var(--on-rec); }
+      .dot { width: 8px; height: 8px; border-radius: 50%; background: currentColor; }
+      .text { display: grid; gap: 2px; padding: var(--s3) var(--s4) var(--s4); }
+      h3, .who { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+      .title { color: var(--text); text-decoration: none; }
+      .title::after { content: ""; position: absolute; inset: 0; border-radius: var(--r3); }
+      .title:focus-visible { outline: none; }
+      .title:focus-visible::after { outline: 2px solid var(--focus); outline-offset: -2px; }
+      article:hover .title { text-decoration: underline; text-underline-offset: 3px; }
+      .state { display: flex; gap: 6px; align-items: start; padding-top: var(--s1); color: var(--text-2); font-size: var(--t2); }
+      .state .glyph { flex: none; margin-top: 2px; color: var(--warn); }
+      .state[data-state="failed"] .glyph { color: var(--bad); }
+      .tools { position: absolute; inset: var(--s2) var(--s2) auto; display: flex; justify-content: space-between; pointer-events: none; }
+      .tools > * { pointer-events: auto; opacity: 0; transition: opacity var(--fast); }
+      article:hover .tools > *, article:focus-within .tools > *, :host([selected]) .tools > * { opacity: 1; }
+      @media (hover: none) { .tools > * { opacity: 1; } }
+      .pick, .remove { display: grid; place-items: center; width: 40px; height: 40px; min-height: 40px; border: 0; border-radius: var(--r2); color-scheme: dark; background: var(--scrim); color: #fff; cursor: pointer; }
+      .remove:hover { background: #0B0D11; }
+      .ghost { display: grid; place-content: center; justify-items: center; gap: var(--s3); height: 100%; min-height: 160px; padding: var(--s4); border: 1px dashed var(--edge); border-radius: var(--r3); color: var(--text-2); text-align: center; overflow-wrap: anywhere; }
+      @media (forced-colors: active) { :host([selected]) article { outline: 3px solid Highlight; } }
+    `,
+  ];
+}
+
+/** Up to two letters; the first two signs of a name without spaces in a script without capitals. */
+export function initials(name: string): string {
+  const words = name.trim().split(/\s+/u).filter((word) => /[\p{L}\p{N}]/u.test(word));
+  const letters = words.length > 1 ? [words[0], words.at(-1)].map((word) => [...(word ?? "")].find((sign) => /[\p{L}\p{N}]/u.test(sign)) ?? "") : [...(words[0] ?? "?")].slice(0, 1);
+  return letters.join("").toLocaleUpperCase();
+}
+
+/** Adds a parameter to an address that may be signed and have some already. */
+export function join(url: string, parameter: string): string {
+  return `${url}${url.includes("?") ? "&" : "?"}${parameter}`;
+}
+
+customElements.define("re-card", ReCard);
