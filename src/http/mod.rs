@@ -3,6 +3,7 @@
 
 mod app;
 mod caller;
+mod clusters;
 pub mod error;
 mod events;
 mod files;
@@ -11,6 +12,7 @@ mod openapi;
 mod range;
 mod recordings;
 mod segment;
+mod thumb;
 
 use axum::Router;
 use reelay_signaling::ErrorCode;
@@ -27,6 +29,8 @@ pub fn api() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(recordings::routes())
         .merge(files::routes())
+        .merge(clusters::routes())
+        .merge(thumb::routes())
         .merge(events::routes())
         .merge(health::routes())
 }

@@ -5,13 +5,14 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Uri, header};
 use reelay_signaling::{ErrorCode, RecordingId, RoomName};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::app::App;
 use super::caller::bearer;
@@ -20,6 +21,7 @@ use crate::auth::{Grant, SignedQuery};
 use crate::recording::library::LibraryError;
 use crate::recording::parse_file_name;
 use crate::recording::shelf::Place;
+use crate::webm::{self, index};
 
 /// `<participant>-<source>-<n>.webm`, parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +52,8 @@ pub(super) struct Segment {
     folder: PathBuf,
     /// The request was let in by its URL, so it may come from any page.
     pub(super) is_signed: bool,
+    /// When the right to it ends.
+    pub(super) expires: Option<SystemTime>,
 }
 
 /// A file in the manifest, as far as the doors need it.
@@ -61,16 +65,9 @@ pub(super) struct FileInfo {
     #[serde(default)]
     pub(super) source: String,
     #[serde(default)]
-    pub(super) video: Option<Media>,
+    video: Option<IgnoredAny>,
     #[serde(default)]
-    pub(super) audio: Option<Media>,
-}
-
-/// The codec of a half of a file.
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Media {
-    #[serde(default)]
-    pub(super) codec: String,
+    audio: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -102,13 +99,16 @@ impl Segment {
         // Asked before anything is looked up: a stranger learns nothing about what exists.
         let caller = if is_signed { None } else { Some(app.auth.caller(request.token.as_deref())?) };
         let found = app.library.find(&id).await.map_err(problem)?;
+        let signed_until = request.query.exp.filter(|_| is_signed);
+        let mut expires = signed_until.and_then(|exp| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(exp)));
         if let Some(caller) = caller {
+            expires = caller.expires;
             caller.require(door.grant(), found.room.parse::<RoomName>().ok().as_ref())?;
         }
         let manifest: ManifestFields = serde_json::from_str(&found.manifest).map_err(Problem::internal)?;
         let info = manifest.files.into_iter().find(|file| file.file == name.as_str()).ok_or_else(no_file)?;
         let folder = app.library.shelf().folder(&id, Place::Shown);
-        Ok(Self { id, room: found.room, started_at: manifest.started_at, name, info, folder, is_signed })
+        Ok(Self { id, room: found.room, started_at: manifest.started_at, name, info, folder, is_signed, expires })
     }
 
     /// Opens the file: the closed one, or the one that grows.
@@ -139,23 +139,20 @@ impl Segment {
 
     /// Where it lies while it grows.
     pub(super) fn growing_path(&self) -> PathBuf {
-        self.folder.join(format!("{}.part", self.name.as_str()))
+        webm::part_path(&self.path())
     }
 
     /// Where its index lies.
     pub(super) fn index_path(&self) -> PathBuf {
-        self.folder.join(format!("{}.idx", self.name.as_str().trim_end_matches(".webm")))
+        index::path_of(&self.path())
     }
 
-    /// MIME type with codecs, as Media Source Extensions want it.
-    pub(super) fn mime(&self) -> String {
-        let codec = |media: &Option<Media>| media.as_ref().map(|media| codec_string(&media.codec));
-        match (codec(&self.info.video), codec(&self.info.audio)) {
-            (Some(video), Some(audio)) => format!("video/webm; codecs=\"{video},{audio}\""),
-            (Some(video), None) => format!("video/webm; codecs=\"{video}\""),
-            (None, Some(audio)) => format!("audio/webm; codecs=\"{audio}\""),
-            (None, None) => "video/webm".into(),
-        }
+    /// MIME type with codecs, as Media Source Extensions want it, from the CodecIDs of the file itself.
+    pub(super) fn mime(&self, codec_ids: &[String]) -> String {
+        let codecs: Vec<&str> = codec_ids.iter().filter_map(|id| codec_string(id)).collect();
+        let is_audio = !codec_ids.is_empty() && codec_ids.iter().all(|id| id.starts_with("A_"));
+        let kind = if is_audio { "audio/webm" } else { "video/webm" };
+        if codecs.is_empty() { kind.into() } else { format!("{kind}; codecs=\"{}\"", codecs.join(",")) }
     }
 
     /// MIME type without codecs.
@@ -272,13 +269,15 @@ fn no_file() -> Problem {
     Problem::new(ErrorCode::FileNotFound, "the recording has no such file")
 }
 
-// The names of RFC 6381; browsers take the short ones for VP8, VP9 and Opus, but not for AV1.
-fn codec_string(codec: &str) -> String {
-    match codec.to_ascii_lowercase().as_str() {
-        "av1" => "av01.0.08M.08".into(),
-        // From our own manifest; only letters and digits may stand in the quotes.
-        other => other.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '.').collect(),
-    }
+// As in RFC 6381; browsers take the short names of VP8, VP9 and Opus, but want a profile for AV1.
+fn codec_string(codec_id: &str) -> Option<&'static str> {
+    Some(match codec_id {
+        "V_VP8" => "vp8",
+        "V_VP9" => "vp9",
+        "V_AV1" => "av01.0.08M.08",
+        "A_OPUS" => "opus",
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

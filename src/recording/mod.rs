@@ -2,6 +2,7 @@
 //! Knows rooms only as keys and people only as ids; never makes a publisher wait.
 
 pub mod catalog;
+pub mod clusters;
 pub mod file;
 pub mod library;
 pub mod shelf;

@@ -4,6 +4,7 @@
 
 mod clip;
 mod files;
+mod growing;
 mod harness;
 mod tidy;
 mod webm_judges;
