@@ -1,9 +1,17 @@
 //! The media plane: one thread and one UDP socket a shard, every packet handled without waiting.
 //! Knows rooms and tracks as keys; knows nothing of names, rights, disks or HTTP.
 
+mod admit;
 mod api;
+mod interceptors;
+mod link;
+mod nack;
 pub mod outbox;
 mod packet;
+mod receiver;
+mod sdp_answer;
+mod sdp_in;
+mod sdp_section;
 pub mod socket;
 mod tap;
 
