@@ -173,6 +173,31 @@ pub enum Command {
     Stop,
 }
 
+impl Command {
+    /// The room that it is about.
+    pub fn room(&self) -> Option<RoomKey> {
+        match self {
+            Self::OpenRoom { room, .. }
+            | Self::CloseRoom { room }
+            | Self::Publish { room, .. }
+            | Self::PeerCandidate { room, .. }
+            | Self::ClosePeer { room, .. }
+            | Self::Block { room, .. }
+            | Self::OpenLeg { room, .. }
+            | Self::OpenWhepLeg { room, .. }
+            | Self::SetTracks { room, .. }
+            | Self::Want { room, .. }
+            | Self::LegAnswer { room, .. }
+            | Self::RestartLeg { room, .. }
+            | Self::CloseLeg { room, .. }
+            | Self::Tap { room, .. }
+            | Self::Untap { room, .. }
+            | Self::Keyframe { room, .. } => Some(*room),
+            Self::Stats { .. } | Self::Stop => None,
+        }
+    }
+}
+
 /// What an m-line of a publisher carries, already parsed and trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeclaredTrack {

@@ -3,22 +3,32 @@
 
 mod admit;
 mod api;
+mod counters;
+mod facade;
+mod flood;
 mod interceptors;
 mod link;
 mod nack;
 pub mod outbox;
 mod packet;
+mod peer;
+mod peer_plan;
 mod receiver;
+mod room_shard;
 mod sdp_answer;
 mod sdp_in;
 mod sdp_section;
+mod shard;
 pub mod socket;
 mod tap;
+mod taps;
 
 pub use crate::rtp::Codec;
 pub use api::{
     Command, DeclaredTrack, Event, LegKey, LinkState, MediaAddresses, MediaError, PeerKey, RoomKey, ShardStats,
 };
+pub use facade::{Media, MediaThreads, Options, StartError};
 pub use outbox::{Outbox, Route};
 pub use packet::InboundPacket;
+pub use peer::PeerLimits;
 pub use tap::{SenderReport, TAP_LIMIT_BYTES, Tap, TapBudget, TapItem, TapKey, TapMessage, TapPacket};

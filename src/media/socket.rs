@@ -108,6 +108,8 @@ impl Default for RecvBuffers {
 pub struct SocketWire {
     socket: Arc<Socket>,
     state: UdpSocketState,
+    /// For routes that the system may refuse, from loopback to elsewhere: a refusal there must not cost the others GSO.
+    odd: UdpSocketState,
     gso_lost: Option<Instant>,
 }
 
@@ -118,7 +120,8 @@ impl SocketWire {
     /// When the socket refuses its options.
     pub fn new(socket: Arc<Socket>) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket.io))?;
-        Ok(Self { socket, state, gso_lost: None })
+        let odd = UdpSocketState::new(UdpSockRef::from(&socket.io))?;
+        Ok(Self { socket, state, odd, gso_lost: None })
     }
 
     fn may_segment(&mut self) -> bool {
@@ -141,13 +144,14 @@ impl SocketWire {
         let destination = self.socket.destination(route.to);
         let mut transmit = Transmit { destination, ecn: None, contents, segment_size, src_ip: route.from };
         let io = || UdpSockRef::from(&self.socket.io);
-        match self.state.try_send(io(), &transmit) {
+        let state = if is_odd(route) { &self.odd } else { &self.state };
+        match state.try_send(io(), &transmit) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(error),
             Err(_) if segment_size.is_none() && transmit.src_ip.is_some() => {
                 // The address that the client knew may be gone; the system picks another.
                 transmit.src_ip = None;
-                self.state.try_send(io(), &transmit)
+                state.try_send(io(), &transmit)
             }
             Err(error) => Err(error),
         }
@@ -157,7 +161,7 @@ impl SocketWire {
 impl Wire for SocketWire {
     fn send(&mut self, route: Route, bytes: &[u8], segment: usize) -> io::Result<()> {
         let is_run = bytes.len() > segment;
-        if is_run && self.may_segment() {
+        if is_run && !is_odd(route) && self.may_segment() {
             match self.transmit(route, bytes, Some(segment)) {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Err(error),
@@ -205,6 +209,10 @@ pub fn is_usable(ip: IpAddr) -> bool {
         IpAddr::V4(v4) => !(v4.is_unspecified() || v4.is_link_local() || v4.is_multicast() || v4.is_broadcast()),
         IpAddr::V6(v6) => !(v6.is_unspecified() || v6.is_unicast_link_local() || v6.is_multicast()),
     }
+}
+
+fn is_odd(route: Route) -> bool {
+    route.from.is_some_and(|from| from.is_loopback() != route.to.ip().is_loopback())
 }
 
 fn bind_dual(port: u16) -> io::Result<UdpSocket> {

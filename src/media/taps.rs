@@ -1,0 +1,215 @@
+//! Recorder taps of a room: which track each hears, and which one layer of it. Pure but for handing over.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use reelay_signaling::{Kind, TrackId};
+
+use crate::rtp::{av1, vp8, vp9};
+
+use super::{Codec, InboundPacket, SenderReport, Tap, TapItem, TapPacket};
+
+/// The taps of one room.
+#[derive(Default)]
+pub struct Taps {
+    by_track: HashMap<TrackId, TapState>,
+}
+
+struct TapState {
+    tap: Tap,
+    /// The layer that goes out.
+    layer: Option<u8>,
+    /// When each layer was last heard.
+    heard: [Option<Instant>; MAX_LAYERS],
+    asked: Option<Instant>,
+}
+
+impl Taps {
+    /// Attaches a tap; the one before it on this track is gone.
+    pub fn insert(&mut self, track: TrackId, tap: Tap) {
+        self.by_track.insert(track, TapState { tap, layer: None, heard: [None; MAX_LAYERS], asked: None });
+    }
+
+    /// Takes a tap off.
+    pub fn remove(&mut self, track: &TrackId) {
+        self.by_track.remove(track);
+    }
+
+    /// Which layer of a track is recorded now.
+    pub fn layer(&self, track: &TrackId) -> Option<u8> {
+        self.by_track.get(track)?.layer
+    }
+
+    /// A packet; returns the layer of which a keyframe is needed to move there.
+    pub fn on_packet(&mut self, now: Instant, packet: &InboundPacket) -> Option<u8> {
+        let state = self.by_track.get_mut(&packet.track)?;
+        let layer = packet.layer;
+        *state.heard.get_mut(usize::from(layer))? = Some(now);
+        let best = state.highest_live(now).unwrap_or(layer);
+        let current = *state.layer.get_or_insert(layer);
+        let mut wish = None;
+        if best != current && layer == best {
+            if starts_keyframe(packet.codec, &packet.payload) {
+                state.layer = Some(best);
+            } else if state.asked.is_none_or(|last| now >= last + ASK_AGAIN) {
+                state.asked = Some(now);
+                wish = Some(best);
+            }
+        }
+        if state.layer == Some(layer) && !state.tap.send(TapItem::Packet(copied(packet))) {
+            // The recorder is gone.
+            self.by_track.remove(&packet.track);
+        }
+        wish
+    }
+
+    /// A sender report of one of a track's streams.
+    pub fn on_report(&mut self, track: &TrackId, report: SenderReport) {
+        self.tell(track, TapItem::Report(report));
+    }
+
+    /// The track has ended; the tap stays for when it comes back.
+    pub fn on_ended(&mut self, track: &TrackId, kind: Kind) {
+        self.tell(track, TapItem::Ended(kind));
+        if let Some(state) = self.by_track.get_mut(track) {
+            state.layer = None;
+            state.heard = [None; MAX_LAYERS];
+        }
+    }
+
+    fn tell(&mut self, track: &TrackId, item: TapItem) {
+        let Some(state) = self.by_track.get(track) else { return };
+        if !state.tap.send(item) {
+            self.by_track.remove(track);
+        }
+    }
+}
+
+impl TapState {
+    fn highest_live(&self, now: Instant) -> Option<u8> {
+        let is_live = |heard: &Option<Instant>| heard.is_some_and(|at| now.saturating_duration_since(at) < LAYER_LIFE);
+        self.heard.iter().rposition(is_live).map(|index| index as u8)
+    }
+}
+
+fn copied(packet: &InboundPacket) -> TapPacket {
+    TapPacket {
+        kind: packet.codec.kind(),
+        codec: packet.codec,
+        ssrc: packet.ssrc,
+        seq: packet.seq,
+        rtp_time: packet.rtp_time,
+        marker: packet.marker,
+        arrival: packet.arrival,
+        audio_level: packet.audio_level,
+        // A queue of slices would pin the buffers that they were cut from.
+        payload: Bytes::copy_from_slice(&packet.payload),
+    }
+}
+
+/// Whether a payload is the first of a keyframe.
+pub(super) fn starts_keyframe(codec: Codec, payload: &[u8]) -> bool {
+    let found = match codec {
+        Codec::Opus => Some(true),
+        Codec::Vp8 => vp8::descriptor(payload).map(|d| d.is_start && vp8::is_keyframe(&payload[d.length..])),
+        Codec::Vp9 => vp9::descriptor(payload).map(|d| d.spatial_id == 0 && d.is_start && !d.is_inter),
+        Codec::Av1 => av1::aggregation(payload).map(|a| a.starts_sequence),
+    };
+    found.unwrap_or(false)
+}
+
+const MAX_LAYERS: usize = 4;
+// Screens at 1 to 5 frames a second pause that long between packets.
+const LAYER_LIFE: Duration = Duration::from_millis(1_500);
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::super::{TapKey, TapMessage};
+    use super::*;
+
+    const KEYFRAME: &[u8] = &[0x10, 0x00, 0, 0, 0x9d, 0x01, 0x2a, 64, 0, 64, 0];
+    const DELTA: &[u8] = &[0x10, 0x01, 0, 0];
+
+    struct Case {
+        taps: Taps,
+        track: TrackId,
+        queue: Receiver<TapMessage>,
+        now: Instant,
+    }
+
+    impl Case {
+        fn new() -> Self {
+            let (sender, queue) = channel();
+            let track: TrackId = "paaaaaaaaaa/camera/video".parse().unwrap();
+            let mut taps = Taps::default();
+            taps.insert(track.clone(), Tap::new(TapKey(1), sender).0);
+            Self { taps, track, queue, now: Instant::now() }
+        }
+
+        fn packet(&mut self, ms: u64, layer: u8, payload: &'static [u8]) -> Option<u8> {
+            let arrival = self.now + Duration::from_millis(ms);
+            let packet = InboundPacket {
+                track: self.track.clone(),
+                layer,
+                ssrc: 100 + u32::from(layer),
+                codec: Codec::Vp8,
+                seq: 1,
+                rtp_time: 1,
+                marker: true,
+                audio_level: None,
+                arrival,
+                payload: Bytes::from_static(payload),
+            };
+            self.taps.on_packet(arrival, &packet)
+        }
+
+        fn ssrcs(&self) -> Vec<u32> {
+            let ssrc = |(_, item): TapMessage| match item {
+                TapItem::Packet(packet) => packet.ssrc,
+                _ => 0,
+            };
+            self.queue.try_iter().map(ssrc).collect()
+        }
+    }
+
+    #[test]
+    fn one_layer_goes_out_and_a_better_one_waits_for_its_keyframe() {
+        let mut case = Case::new();
+        assert_eq!(case.packet(0, 0, KEYFRAME), None);
+        assert_eq!(case.packet(10, 1, DELTA), Some(1));
+        assert_eq!(case.packet(20, 1, DELTA), None, "asked a moment ago");
+        assert_eq!(case.packet(30, 0, DELTA), None);
+        assert_eq!(case.packet(40, 1, KEYFRAME), None);
+        assert_eq!(case.packet(50, 0, DELTA), None);
+        assert_eq!(case.packet(60, 1, DELTA), None);
+        assert_eq!(case.ssrcs(), [100, 100, 101, 101]);
+    }
+
+    #[test]
+    fn a_layer_that_stops_gives_way_to_the_next_below() {
+        let mut case = Case::new();
+        case.packet(0, 1, KEYFRAME);
+        case.packet(10, 0, DELTA);
+        assert_eq!(case.packet(1_000, 0, DELTA), None);
+        assert_eq!(case.packet(1_600, 0, DELTA), Some(0));
+        assert_eq!(case.packet(1_700, 0, KEYFRAME), None);
+        assert_eq!(case.ssrcs(), [101, 100]);
+    }
+
+    #[test]
+    fn a_tap_outlives_its_track_and_goes_with_its_recorder() {
+        let mut case = Case::new();
+        case.packet(0, 1, KEYFRAME);
+        let track = case.track.clone();
+        case.taps.on_ended(&track, Kind::Video);
+        case.packet(10, 0, DELTA);
+        assert_eq!(case.ssrcs(), [101, 0, 100]);
+        case.queue = channel().1;
+        case.packet(20, 0, DELTA);
+        assert!(case.taps.by_track.is_empty());
+    }
+}
