@@ -148,3 +148,21 @@ fn pictures_are_keyframes_in_a_webp() {
     assert_eq!(picture("?t=-1").status, 400);
     drop(growing);
 }
+
+#[test]
+fn ffprobe_over_http_counts_every_packet() {
+    let (server, mut growing) = server(2);
+    let packets = || {
+        let probe = "-v error -count_packets -show_entries stream=nb_read_packets -of csv=p=0";
+        let output =
+            std::process::Command::new("ffprobe").args(probe.split(' ')).arg(server.url(&path("files"))).output();
+        let output = output.inspect_err(|error| eprintln!("skipped, no ffprobe: {error}")).ok()?;
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        Some(String::from_utf8_lossy(&output.stdout).split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    };
+    let Some(counted) = packets() else { return };
+    assert_eq!(counted, ["180", "300"]);
+    growing.grow();
+    growing.file.close().unwrap().unwrap();
+    assert_eq!(packets().unwrap(), ["270", "450"]);
+}

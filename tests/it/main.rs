@@ -6,5 +6,7 @@ mod clip;
 mod files;
 mod growing;
 mod harness;
+mod library_rights;
+mod openapi;
 mod tidy;
 mod webm_judges;

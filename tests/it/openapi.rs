@@ -1,0 +1,121 @@
+//! What `/api/openapi.json` promises is what the server answers: status, kind of content, and the shape of every JSON.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Server, until};
+
+const ID: &str = "0192abcd-0000-7000-8000-000000000001";
+const FILE: &str = "pabcdefghij-camera-1.webm";
+
+#[test]
+fn answers_are_as_described() {
+    let server = Server::start("", |dir| {
+        let folder = dir.join(ID);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join(FILE), "film").unwrap();
+        let manifest = json!({"version": 1, "id": ID, "room": "team", "state": "complete", "ended_at": null,
+            "duration_ms": 5, "started_at": "2026-11-20T10:00:00Z", "participants": [{"person": "a", "name": "Ada"}],
+            "files": [{"file": FILE, "participant": "pabcdefghij", "source": "camera"}]});
+        fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
+    });
+    let api = server.get("/api/openapi.json").json();
+    assert!(api["openapi"].as_str().unwrap().starts_with("3.1"), "{}", api["openapi"]);
+    let one = format!("/api/recordings/{ID}");
+    until("the first look through the folder", || (server.get(&one).status == 200).then_some(()));
+    let file = |door: &str| format!("{one}/{door}/{FILE}");
+    for (method, path, status) in [
+        ("GET", "/api/recordings", 200),
+        ("GET", "/api/recordings?limit=0", 400),
+        ("GET", &one, 200),
+        ("GET", "/api/recordings/nothing", 404),
+        ("GET", &file("files"), 200),
+        ("GET", &format!("{one}/files/other"), 404),
+        ("GET", &file("index"), 200),
+        ("GET", &file("live"), 200),
+        ("GET", &file("thumb"), 404),
+        ("GET", "/healthz", 200),
+        ("GET", "/readyz", 200),
+        ("GET", "/metrics", 200),
+        ("POST", &format!("{one}/undo"), 404),
+        ("DELETE", &one, 200),
+        ("DELETE", &one, 404),
+        ("POST", &format!("{one}/undo"), 204),
+    ] {
+        let answer = server.request(method, path, &[]);
+        assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
+        let described = described(&api, method, path);
+        let response = &described["responses"][status.to_string()];
+        assert!(response.is_object(), "{method} {path}: {status} is not described");
+        let Some(content) = response["content"].as_object() else {
+            assert!(answer.body.is_empty(), "{method} {path}: a body that is not described");
+            continue;
+        };
+        let kind = answer.header("content-type").split(';').next().unwrap();
+        let schema = content.get(kind).unwrap_or_else(|| panic!("{method} {path}: {kind} is not described"));
+        if kind.ends_with("json") {
+            fits(&api, &schema["schema"], &answer.json(), &format!("{method} {path}"));
+        }
+    }
+}
+
+fn described<'a>(api: &'a Value, method: &str, path: &str) -> &'a Value {
+    let parts: Vec<&str> = path.split('?').next().unwrap().split('/').collect();
+    let matches = |template: &str| {
+        let template: Vec<&str> = template.split('/').collect();
+        template.len() == parts.len() && template.iter().zip(&parts).all(|(t, p)| t == p || t.starts_with('{'))
+    };
+    let paths = api["paths"].as_object().unwrap();
+    let found = paths.iter().find(|(template, _)| matches(template));
+    let (_, item) = found.unwrap_or_else(|| panic!("{path} is not described"));
+    &item[method.to_ascii_lowercase()]
+}
+
+// The part of JSON Schema that the description uses.
+fn fits(api: &Value, schema: &Value, value: &Value, at: &str) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let target = api.pointer(&reference[1..]).unwrap_or_else(|| panic!("{at}: {reference} leads nowhere"));
+        return fits(api, target, value, at);
+    }
+    if let Some(choices) = schema["oneOf"].as_array() {
+        if !value.is_null() {
+            fits(api, choices.last().unwrap(), value, at);
+        }
+        return;
+    }
+    let name = match value {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let allowed = match &schema["type"] {
+        Value::String(one) => vec![one.as_str()],
+        Value::Array(many) => many.iter().filter_map(Value::as_str).collect(),
+        _ => vec![name],
+    };
+    assert!(allowed.contains(&name), "{at}: {name} instead of {allowed:?}");
+    for required in schema["required"].as_array().into_iter().flatten() {
+        let key = required.as_str().unwrap();
+        assert!(value.get(key).is_some(), "{at}: '{key}' is missing");
+    }
+    if let Some(object) = value.as_object() {
+        for (key, inner) in object {
+            let place = format!("{at}.{key}");
+            match (&schema["properties"][key], &schema["additionalProperties"]) {
+                (Value::Null, Value::Object(_)) => fits(api, &schema["additionalProperties"], inner, &place),
+                (Value::Null, _) => {}
+                (known, _) => fits(api, known, inner, &place),
+            }
+        }
+    }
+    for (n, inner) in value.as_array().into_iter().flatten().enumerate() {
+        if schema["items"].is_object() {
+            fits(api, &schema["items"], inner, &format!("{at}[{n}]"));
+        }
+    }
+}
