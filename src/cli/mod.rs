@@ -1,5 +1,6 @@
 //! The command line: `reelay` alone serves; each other command is one module.
 
+mod reindex;
 mod serve;
 
 use clap::{Parser, Subcommand};
@@ -24,6 +25,8 @@ pub struct Cli {
 enum Command {
     /// Run the server (what `reelay` alone does).
     Serve(ServeArgs),
+    /// Build the catalogue of recordings anew from their folder
+    Reindex(reindex::ReindexArgs),
 }
 
 /// Reads the command line and does what it says.
@@ -34,5 +37,6 @@ pub fn run() -> anyhow::Result<()> {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => serve::run(args),
+        Command::Reindex(args) => reindex::run(args),
     }
 }

@@ -255,3 +255,19 @@ fn hostile_ids_and_names_find_nothing() {
         code(&answer);
     }
 }
+
+#[test]
+fn reindex_gives_the_list_that_the_server_had() {
+    let server = server_with("", 5);
+    let list = || server.get("/api/recordings?text=ada").json();
+    let before = list();
+    assert_eq!(before["recordings"].as_array().unwrap().len(), 5);
+    let output = Command::new(env!("CARGO_BIN_EXE_reelay"))
+        .args(["reindex", "--recordings", "recordings"])
+        .current_dir(server.dir.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).starts_with("5 recordings"), "{output:?}");
+    assert_eq!(list(), before);
+}
