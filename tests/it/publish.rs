@@ -186,6 +186,63 @@ async fn five_percent_loss_leaves_no_hole_and_no_double_in_the_picture() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_screen_comes_goes_and_comes_back_on_the_same_connection() {
+    let mut stage = Stage::new();
+    let mut publisher = Publisher::new(1).await;
+    stage.connect(&publisher).await;
+    publisher.play(5).await;
+    let screen: TrackId = "paaaaaaaaaa/screen1/video".parse().unwrap();
+    let with = |mids: &[(&str, &TrackId)]| -> Vec<DeclaredTrack> {
+        mids.iter().map(|(mid, track)| DeclaredTrack { mid: Some((*mid).into()), track: (*track).clone() }).collect()
+    };
+    let (audio, video) = (track("audio"), track("video"));
+    for _ in 0..2 {
+        publisher.share().await;
+        let answer =
+            stage.publish(publisher.offer().await, with(&[("0", &audio), ("1", &video), ("2", &screen)])).await;
+        let answer = answer.unwrap();
+        assert_eq!(answer.matches("a=recvonly").count(), 3, "{answer}");
+        publisher.accept(&answer).await;
+        for _ in 0..3 {
+            publisher.screen_picture().await;
+        }
+        stage.event(|event| matches!(event, Event::TrackStarted { track, .. } if *track == screen)).await;
+        publisher.stop_share().await;
+        let answer = stage.publish(publisher.offer().await, with(&[("0", &audio), ("1", &video)])).await.unwrap();
+        assert_eq!((answer.matches("a=recvonly").count(), answer.matches("m=video 9").count()), (2, 2), "{answer}");
+        publisher.accept(&answer).await;
+        stage.event(|event| matches!(event, Event::TrackEnded { track, .. } if *track == screen)).await;
+    }
+    publisher.play(5).await;
+    assert_eq!(stage.media.stats().await.tracks, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn media_goes_on_after_an_ice_restart() {
+    let stage = Stage::new();
+    let publisher = Publisher::new(1).await;
+    let answer = stage.publish(publisher.offer().await, camera()).await.unwrap();
+    publisher.accept(&answer).await;
+    publisher.connected().await;
+    publisher.play(10).await;
+    publisher.connection.restart_ice().await.unwrap();
+    let again = stage.publish(publisher.offer().await, camera()).await.unwrap();
+    let ufrag = |sdp: &str| sdp.lines().find(|line| line.starts_with("a=ice-ufrag")).map(str::to_owned);
+    assert_ne!(ufrag(&answer), ufrag(&again));
+    publisher.accept(&again).await;
+    let before = stage.counter("media_packets_in_total").await;
+    let wait = async {
+        while stage.counter("media_packets_in_total").await < before + 200 {
+            publisher.play(5).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), wait).await.expect("media flows again");
+    let error =
+        stage.publish(publisher.offer().await.replace("a=fingerprint:sha-256 ", "a=fingerprint:sha-256 00:"), camera());
+    assert_eq!(error.await.unwrap_err().code, ErrorCode::BadSdp);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn forged_client_hellos_do_not_stop_a_call() {
     let stage = Stage::new();
     let is_over = Arc::new(AtomicBool::new(false));

@@ -26,6 +26,7 @@ use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCPeerConnectionState, RTCSessionDescription,
 };
+use webrtc::rtp_transceiver::RtpSender;
 use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime, TokioRuntime,
     Transmit,
@@ -37,6 +38,7 @@ pub struct Publisher {
     pub link: Arc<Link>,
     video: Sender,
     audio: Sender,
+    screen: Option<(Sender, Arc<dyn RtpSender>)>,
     state: watch::Receiver<RTCPeerConnectionState>,
 }
 
@@ -79,9 +81,9 @@ impl Publisher {
             .await
             .unwrap();
         let connection: Arc<dyn PeerConnection> = Arc::new(connection);
-        let audio = Sender::add(&connection, RtpCodecKind::Audio, MIME_TYPE_OPUS, 111).await;
-        let video = Sender::add(&connection, RtpCodecKind::Video, MIME_TYPE_VP8, 96).await;
-        Self { connection, link, video, audio, state }
+        let (audio, _) = Sender::add(&connection, RtpCodecKind::Audio, MIME_TYPE_OPUS, 111).await;
+        let (video, _) = Sender::add(&connection, RtpCodecKind::Video, MIME_TYPE_VP8, 96).await;
+        Self { connection, link, video, audio, screen: None, state }
     }
 
     /// An offer of everything it has.
@@ -130,13 +132,32 @@ impl Publisher {
         }
     }
 
-    pub fn video_ssrc(&self) -> u32 {
-        self.video.ssrc
+    /// Adds a screen; it takes part from the next offer on.
+    pub async fn share(&mut self) {
+        let (screen, sender) = Sender::add(&self.connection, RtpCodecKind::Video, MIME_TYPE_VP8, 96).await;
+        self.screen = Some((screen, sender));
+    }
+
+    /// Sends a picture of the screen.
+    pub async fn screen_picture(&self) {
+        let (screen, _) = self.screen.as_ref().expect("a screen is shared");
+        screen.send(vec![0x10, 0, 0, 0, 0x9d, 0x01, 0x2a, 64, 0, 48, 0], true, 3000).await;
+    }
+
+    /// Takes the screen away; its m-line stays.
+    pub async fn stop_share(&mut self) {
+        let (_, sender) = self.screen.take().expect("a screen is shared");
+        self.connection.remove_track(&sender).await.unwrap();
     }
 }
 
 impl Sender {
-    async fn add(connection: &Arc<dyn PeerConnection>, kind: RtpCodecKind, mime: &str, payload_type: u8) -> Self {
+    async fn add(
+        connection: &Arc<dyn PeerConnection>,
+        kind: RtpCodecKind,
+        mime: &str,
+        payload_type: u8,
+    ) -> (Self, Arc<dyn RtpSender>) {
         let ssrc: u32 = rand::random();
         let is_video = kind == RtpCodecKind::Video;
         let codec = RTCRtpCodec {
@@ -152,10 +173,11 @@ impl Sender {
             codec,
             ..Default::default()
         };
-        let track = MediaStreamTrack::new("s".into(), format!("{kind}"), format!("{kind}"), kind, vec![encoding]);
+        let id = format!("{kind}{ssrc}");
+        let track = MediaStreamTrack::new("s".into(), id.clone(), id, kind, vec![encoding]);
         let track = Arc::new(TrackLocalStaticRTP::new(track));
-        connection.add_track(track.clone() as Arc<dyn TrackLocal>).await.unwrap();
-        Self { track, ssrc, payload_type, next: Mutex::new((rand::random(), rand::random())) }
+        let sender = connection.add_track(track.clone() as Arc<dyn TrackLocal>).await.unwrap();
+        (Self { track, ssrc, payload_type, next: Mutex::new((rand::random(), rand::random())) }, sender)
     }
 
     async fn send(&self, payload: Vec<u8>, marker: bool, ticks: u32) {
