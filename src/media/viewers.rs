@@ -244,22 +244,6 @@ impl Viewers {
         self.collect();
     }
 
-    /// Whether the forwarding of a track is off.
-    pub fn is_blocked(&self, track: &TrackId) -> bool {
-        self.router.is_blocked(track)
-    }
-
-    /// A recorder wants a keyframe.
-    pub fn ask_keyframe(&mut self, now: Instant, track: &TrackId) {
-        self.router.ask_keyframe(now, track);
-        self.collect();
-    }
-
-    /// The number of the layer that a recorder gets.
-    pub fn highest_live(&self, track: &TrackId) -> Option<u8> {
-        self.router.highest_live(track)
-    }
-
     /// Carries out what is due.
     pub fn on_timeout(&mut self, now: Instant, outbox: &mut Outbox) {
         routed!(self, now, outbox, |router, fan| router.on_timeout(now, fan));
@@ -298,11 +282,6 @@ impl Viewers {
     /// How many legs there are.
     pub fn len(&self) -> usize {
         self.by_key.len()
-    }
-
-    /// Whether there are no legs.
-    pub fn is_empty(&self) -> bool {
-        self.by_key.is_empty()
     }
 
     /// Counters since the beginning.

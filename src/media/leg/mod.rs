@@ -35,7 +35,7 @@ use srtp::Srtp;
 use whep::Whep;
 
 pub use offer::{Offer, SlotChange};
-pub use shared::{LegShared, LegSharedError};
+pub use shared::LegShared;
 
 /// Who writes the m-lines.
 #[derive(Debug, Clone, Copy)]
@@ -251,8 +251,8 @@ impl Leg {
             if self.checked.len() > MAX_CHECKED {
                 self.checked.pop_front();
             }
-            self.events.push_back(LegEvent::AddressChecked(route.to));
         }
+        self.events.push_back(LegEvent::AddressChecked(route.to));
         outbox.datagram(route, |buf| buf.extend_from_slice(&checked.response));
         // The pair that the client uses is the one it last nominated; before the first nomination any will do.
         if checked.is_nominated || !self.is_nominated && self.route.is_none() {

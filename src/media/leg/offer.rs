@@ -245,7 +245,7 @@ impl Offering {
         for (at, slot) in self.slots.iter().enumerate() {
             write_slot(&mut sdp, at, slot);
             if at == 0 {
-                for candidate in &shared.candidates {
+                for candidate in shared.candidates().iter() {
                     push(&mut sdp, format_args!("a={candidate}\r\n"));
                 }
                 sdp.push_str("a=end-of-candidates\r\n");

@@ -20,7 +20,7 @@ pub struct LegShared {
     /// `sha-256 AA:BB:…`.
     pub(super) fingerprint: String,
     /// `candidate:…` of each address.
-    pub(super) candidates: Vec<String>,
+    candidates: Mutex<Arc<[String]>>,
     rng: Mutex<StdRng>,
 }
 
@@ -67,10 +67,19 @@ impl LegShared {
             gcm: config(SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm)?,
             sha1: config(SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80)?,
             fingerprint,
-            candidates: addresses.iter().enumerate().map(|(at, address)| candidate(at, address)).collect(),
+            candidates: Mutex::new(candidates(addresses)),
             rng: Mutex::new(rng),
             provider,
         }))
+    }
+
+    /// Clients are told to send to `addresses` from now on.
+    pub fn set_addresses(&self, addresses: &[SocketAddr]) {
+        *self.candidates.lock().unwrap_or_else(PoisonError::into_inner) = candidates(addresses);
+    }
+
+    pub(super) fn candidates(&self) -> Arc<[String]> {
+        self.candidates.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub(super) fn crypto(&self) -> &dyn RTCCrypto {
@@ -93,6 +102,10 @@ pub(super) fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{colon}{byte:02X}");
     }
     text
+}
+
+fn candidates(addresses: &[SocketAddr]) -> Arc<[String]> {
+    addresses.iter().enumerate().map(|(at, address)| candidate(at, address)).collect()
 }
 
 // Priority by RFC 8445 §5.1.2: host candidates, earlier addresses preferred.

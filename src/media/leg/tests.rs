@@ -88,7 +88,7 @@ fn no_ssrc_is_used_twice_and_slots_never_go() {
     let mut seen: Vec<String> = Vec::new();
     let mut slots = 0;
     for round in 0..40 {
-        let tracks: Vec<TrackId> = (0..(round * 7 % 9) as u64).map(|n| track(round * 100 + n, Kind::Video)).collect();
+        let tracks: Vec<TrackId> = (0..round * 7 % 9).map(|n| track(round * 100 + n, Kind::Video)).collect();
         leg.set_tracks(now, &tracks);
         let Some(LegEvent::Offer(offer)) = std::iter::from_fn(|| leg.poll_event()).last() else { continue };
         let new = ssrcs(&offer.sdp);

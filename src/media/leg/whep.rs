@@ -126,7 +126,7 @@ impl Whep {
             }
         }
         if self.is_first(line) {
-            for candidate in &shared.candidates {
+            for candidate in shared.candidates().iter() {
                 push(sdp, format_args!("a={candidate}\r\n"));
             }
             sdp.push_str("a=end-of-candidates\r\n");
@@ -175,7 +175,7 @@ impl Whep {
                     line.media, line.protocol, line.mid, ice.ufrag, ice.pwd,
                 ),
             );
-            for candidate in &shared.candidates {
+            for candidate in shared.candidates().iter() {
                 push(&mut text, format_args!("a={candidate}\r\n"));
             }
             text.push_str("a=end-of-candidates\r\n");

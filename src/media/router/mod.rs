@@ -33,6 +33,8 @@ pub struct SubscriptionKey(usize);
 /// Counters since the beginning.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RouterCounters {
+    /// Packets sent to viewers for the first time.
+    pub forwarded: u64,
     /// Packets of publishers that were here before or came too late.
     pub dropped_duplicates: u64,
     /// Packets that viewers asked for again.
@@ -125,7 +127,9 @@ impl Router {
         for &at in &track.subscribers {
             let Some(subscription) = &mut self.subscriptions[at] else { continue };
             if subscription.is_wanted {
+                let before = subscription.packets;
                 subscription.forward_audio(track, layer_index, cached, seq, now, down);
+                self.counters.forwarded += u64::from(subscription.packets.wrapping_sub(before));
             }
         }
     }
@@ -136,7 +140,9 @@ impl Router {
         for at in 0..track.subscribers.len() {
             let Some(subscription) = &mut self.subscriptions[track.subscribers[at]] else { continue };
             if subscription.is_wanted {
+                let before = subscription.packets;
                 subscription.forward(track, layer_index, now, down);
+                self.counters.forwarded += u64::from(subscription.packets.wrapping_sub(before));
             }
         }
         track.layers[layer_index].flushed();
@@ -194,16 +200,6 @@ impl Router {
         self.aim(at);
         self.ask(now);
         self.drop_unused(at);
-    }
-
-    /// The number of the highest layer of a track that packets come from: what recorders get.
-    pub fn highest_live(&self, id: &TrackId) -> Option<u8> {
-        self.by_id.get(id).and_then(|&at| self.tracks[at].as_ref())?.highest_live()
-    }
-
-    /// Whether a track is switched off by [`Router::block`].
-    pub fn is_blocked(&self, id: &TrackId) -> bool {
-        self.by_id.get(id).and_then(|&at| self.tracks[at].as_ref()).is_some_and(|track| track.is_blocked)
     }
 
     /// Sends a track, now or when it begins, to a slot of a leg.
@@ -295,15 +291,6 @@ impl Router {
         let Some(track) = self.tracks.get_mut(subscription.track).and_then(Option::as_mut) else { return };
         let number = source.map(|source| source.layer).or_else(|| track.highest_live());
         if let Some(layer) = number.and_then(|number| track.layer(number)) {
-            layer.keyframes.want();
-        }
-        self.ask(now);
-    }
-
-    /// A recorder wants a keyframe.
-    pub fn ask_keyframe(&mut self, now: Instant, id: &TrackId) {
-        let Some(track) = self.by_id.get(id).and_then(|&at| self.tracks[at].as_mut()) else { return };
-        if let Some(layer) = track.highest_live().and_then(|number| track.layer(number)) {
             layer.keyframes.want();
         }
         self.ask(now);

@@ -44,7 +44,8 @@ pub(super) struct Subscription {
     is_flowing: bool,
     codec: Option<SlotCodec>,
     clock_hz: u32,
-    packets: u32,
+    /// Sent for the first time.
+    pub packets: u32,
     octets: u32,
     reported: bool,
     rtx_seq: u16,

@@ -27,13 +27,18 @@ use crate::media::Codec;
 pub const SERVER: &str = "10.0.0.1:7342";
 pub const KEY: LegKey = LegKey(1);
 
+/// When it arrives, a number to keep the order, whether it goes to the client, and its bytes.
+type OnTheWay = (Instant, u64, bool, Vec<u8>);
+/// Number, SDP, and what each mid carries.
+type Offered = (u64, String, Vec<(String, TrackId)>);
+
 /// One viewer, one room, and what lies between them.
 pub struct Simulation {
     pub now: Instant,
     pub viewers: Viewers,
     pub outbox: Outbox,
     pub client: Client,
-    pub queue: BinaryHeap<Reverse<(Instant, u64, bool, Vec<u8>)>>,
+    pub queue: BinaryHeap<Reverse<OnTheWay>>,
     pub sent: u64,
     pub rng: StdRng,
     pub loss: f64,
@@ -41,7 +46,7 @@ pub struct Simulation {
     pub keyframes_asked: Vec<(Instant, TrackId, u8)>,
     pub states: Vec<LinkState>,
     pub checked: Vec<SocketAddr>,
-    pub offers: Vec<(u64, String, Vec<(String, TrackId)>)>,
+    pub offers: Vec<Offered>,
     /// Whether offers are answered at once.
     pub answers: bool,
     pub results: Vec<Result<(), MediaError>>,
@@ -351,4 +356,3 @@ pub fn counters(sim: &Simulation, ssrc: u32, at: usize) -> Vec<u32> {
     let number = |packet: &rtc::rtp::Packet| u32::from_be_bytes(packet.payload[at..at + 4].try_into().unwrap());
     sorted.into_iter().map(|(_, packet)| number(packet)).collect()
 }
-

@@ -7,7 +7,7 @@ fn audio_and_video_arrive_whole_and_in_order() {
     let (audio, video) = (track(1, Kind::Audio), track(1, Kind::Video));
     sim.open(&[audio.clone(), video.clone()]);
     assert_eq!(sim.offers[0].2, [("0".to_owned(), audio.clone()), ("1".to_owned(), video.clone())]);
-    assert_eq!(sim.checked, [sim.client.address]);
+    assert!(!sim.checked.is_empty() && sim.checked.iter().all(|source| *source == sim.client.address));
     let mut publishers = [Publisher::new(&sim, &audio, 65_530), Publisher::new(&sim, &video, 65_500)];
     publish(&mut sim, &mut publishers, 2000);
     let ssrcs = ssrcs(&sim.offers[0].1);
@@ -108,7 +108,7 @@ fn an_unanswered_offer_closes_the_leg() {
     assert!(sim.states.is_empty());
     sim.run(500);
     assert_eq!(sim.states, [LinkState::Closed]);
-    assert!(sim.viewers.is_empty());
+    assert_eq!(sim.viewers.len(), 0);
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_silent_viewer_is_disconnected_then_failed_and_a_closed_one_gone() {
     sim.viewers.close(sim.now, KEY, &mut sim.outbox);
     sim.events();
     assert_eq!(sim.states.last(), Some(&LinkState::Closed));
-    assert!(sim.viewers.is_empty());
+    assert_eq!(sim.viewers.len(), 0);
 }
 
 #[test]
