@@ -186,6 +186,11 @@ impl Caller {
         }
     }
 
+    /// Somebody without a token, where none is needed.
+    pub fn nobody() -> Self {
+        Self { grants: Grants::default(), scope: Scope::None, consent: false, open: false, ..Self::open() }
+    }
+
     /// Whether `grant` is given, in `room` if one is meant; without a room it must hold for every room.
     ///
     /// # Errors

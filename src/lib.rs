@@ -7,6 +7,8 @@ pub mod config;
 pub mod http;
 pub mod media;
 pub mod recording;
+pub mod room;
 pub mod rtp;
 pub mod server;
+pub mod telemetry;
 pub mod webm;

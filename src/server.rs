@@ -1,16 +1,24 @@
-//! Puts the parts together and runs them.
+//! Puts the parts together, runs them, and ends them in order: recordings first, then clients, then doors.
 
+mod bridge;
+mod greeting;
+mod stop;
+
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use tokio::net::TcpListener;
+use reelay_signaling::{ClosedReason, IceServer};
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::auth::Auth;
-use crate::config::Config;
-use crate::http;
+use crate::config::{Config, RecordingStart};
+use crate::http::{self, App, Phase, ServerInfo, Shutdown};
+use crate::media::{self, Media};
 use crate::recording::library::Library;
+use crate::room::{self, MediaLink, RoomEvent, Rooms};
 
 /// What is asked of this start beside the settings.
 #[derive(Debug, Clone, Default)]
@@ -26,36 +34,123 @@ pub struct Launch {
 /// # Errors
 /// Why it cannot start.
 pub fn run(config: Config, launch: Launch) -> anyhow::Result<()> {
+    let started = Instant::now();
+    crate::telemetry::start(&config.log)?;
+    http::metrics_recorder();
+    // An error means that it is installed already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting the runtime")?;
-    runtime.block_on(serve(config, launch))
+    let result = runtime.block_on(serve(config, launch, started));
+    // Whatever still runs now has had its time.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    result
 }
 
-async fn serve(config: Config, launch: Launch) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(config.http.listen).await?;
-    let auth = Auth::new(&config.auth.key, config.auth.max_lifetime.0, config.auth.media_url_lifetime.0);
-    let server = http::ServerInfo {
+async fn serve(config: Config, launch: Launch, started: Instant) -> anyhow::Result<()> {
+    if config.auth.key.is_empty() && !config.is_loopback() {
+        anyhow::bail!(
+            "{} can be reached from other machines, so a key is needed: `reelay serve --init` writes one into \
+             reelay.toml; or listen on 127.0.0.1",
+            config.http.listen
+        );
+    }
+    let signals = stop::Signals::listen().context("listening for signals")?;
+    let listener = bind(&config)?;
+    let tls = None;
+    let (media, media_threads) = start_media(&config)?;
+    let library = Library::open(&config.recording.dir, config.catalog.url.as_deref())
+        .await
+        .context("opening the catalogue of the recordings")?;
+    let (observer, from_rooms) = mpsc::channel::<RoomEvent>(ROOM_EVENTS);
+    let rooms = Rooms::new(room_options(&config), media_link(media.clone()), observer);
+    let server = ServerInfo {
         version: env!("CARGO_PKG_VERSION"),
         listen: listener.local_addr()?,
         is_secure: false,
-        started: Instant::now(),
+        lan: None,
+        started,
     };
-    let library = Library::open(&config.recording.dir, config.catalog.url.as_deref()).await?;
-    let app = http::App {
+    let app = App {
+        auth: Arc::new(Auth::new(&config.auth.key, config.auth.max_lifetime.0, config.auth.media_url_lifetime.0)),
+        sockets: Arc::new(Semaphore::new(config.limits.sockets)),
+        config: Arc::new(config),
+        rooms: rooms.clone(),
+        media: media.clone(),
         library: library.clone(),
         events: http::Events::default(),
-        config: Arc::new(config),
-        auth: Arc::new(auth),
-        shutdown: http::Shutdown::default(),
+        shutdown: Shutdown::default(),
         server: Arc::new(server),
     };
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(bridge::read(from_rooms));
+    tasks.spawn(async move { library.run().await });
+    let serving = tokio::spawn(http::serve(listener, tls, app.clone()));
+    greeting::print(&app);
     if let Some(path) = &launch.ready_file {
-        let text = serde_json::json!({ "url": format!("http://{}", app.server.listen), "listen": app.server.listen });
-        let part = path.with_extension("part");
-        std::fs::write(&part, text.to_string()).and_then(|()| std::fs::rename(&part, path)).context("--ready-file")?;
+        greeting::write_ready_file(path, &app).context("--ready-file")?;
     }
-    tokio::select! {
-        result = http::serve(listener, app) => result?,
-        () = library.run() => {}
+    if launch.open {
+        greeting::open_browser(&app);
     }
+    stop::wait(&app, signals).await;
+    close(&app).await;
+    app.shutdown.advance(Phase::Stopping);
+    serving.await.context("serving")?.context("serving")?;
+    tasks.shutdown().await;
+    tokio::task::spawn_blocking(move || media_threads.stop()).await.context("ending threads")?;
     Ok(())
 }
+
+async fn close(app: &App) {
+    app.shutdown.advance(Phase::Draining);
+    app.rooms.close_all(ClosedReason::Stopping, CLOSE_PATIENCE).await;
+}
+
+fn bind(config: &Config) -> anyhow::Result<TcpListener> {
+    let listen = config.http.listen;
+    TcpListener::bind(listen).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
+            "port {} of {} is taken; use another one with --listen {}:PORT (0 takes a free one)",
+            listen.port(),
+            listen.ip(),
+            listen.ip()
+        ),
+        _ => anyhow::Error::new(error).context(format!("cannot listen on {listen}")),
+    })
+}
+
+fn start_media(config: &Config) -> anyhow::Result<(Media, media::MediaThreads)> {
+    let options = media::Options {
+        udp_port: config.media.udp_port,
+        shards: config.media.shards,
+        addresses: config.media.addresses.clone(),
+        external_ip: config.media.external_ip,
+        ..media::Options::default()
+    };
+    Media::start(options).map_err(|error| match error {
+        media::StartError::Bind { port, source } if source.kind() == std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
+            "UDP port {port} is taken, probably by another Reelay; use another one with --udp-port PORT (0 takes a free one)"
+        ),
+        error => error.into(),
+    })
+}
+
+fn room_options(config: &Config) -> room::Options {
+    let urls = &config.media.ice_servers;
+    let ice = IceServer { urls: urls.clone(), username: None, credential: None };
+    room::Options {
+        limits: config.limits.clone(),
+        watch: config.room.watch,
+        may_record: config.recording.start != RecordingStart::Off,
+        consent_required: config.consent_required(),
+        ice_servers: if urls.is_empty() { Vec::new() } else { vec![ice] },
+        version: env!("CARGO_PKG_VERSION"),
+    }
+}
+
+fn media_link(media: Media) -> MediaLink {
+    Arc::new(move |room, command| media.offer(room, command))
+}
+
+const ROOM_EVENTS: usize = 4096;
+const CLOSE_PATIENCE: Duration = Duration::from_secs(5);

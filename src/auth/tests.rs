@@ -1,3 +1,5 @@
+//! Tokens and signed links: what they open, and everything they must not.
+
 use super::*;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";

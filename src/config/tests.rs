@@ -1,3 +1,5 @@
+//! The settings as people meet them: files, variables and flags that are right, wrong or misspelt.
+
 use std::fs;
 
 use super::*;

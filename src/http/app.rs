@@ -4,12 +4,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::events::Events;
+use super::rooms::LanConfig;
 use crate::auth::Auth;
 use crate::config::Config;
+use crate::media::Media;
 use crate::recording::library::Library;
+use crate::room::Rooms;
 
 /// The shared state of all doors; cheap to clone.
 #[derive(Clone)]
@@ -22,6 +25,12 @@ pub struct App {
     pub library: Library,
     /// Where changes are told.
     pub events: Events,
+    /// The live rooms.
+    pub rooms: Rooms,
+    /// The media plane.
+    pub media: Media,
+    /// Places for signaling sockets.
+    pub sockets: Arc<Semaphore>,
     /// Whether the server takes new things, drains or stops.
     pub shutdown: Shutdown,
     /// Where the server listens.
@@ -37,6 +46,8 @@ pub struct ServerInfo {
     pub listen: SocketAddr,
     /// True with https.
     pub is_secure: bool,
+    /// With `--lan`: how other devices come here.
+    pub lan: Option<LanConfig>,
     /// When it began.
     pub started: Instant,
 }

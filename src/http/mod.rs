@@ -2,31 +2,46 @@
 //! Decides who may pass and translates; what happens behind a door is the room's, the recorder's or the catalogue's.
 
 mod app;
+mod assets;
 mod caller;
 mod clusters;
 pub mod error;
 mod events;
 mod files;
+mod guard;
 mod health;
+mod listen;
 mod openapi;
 mod range;
 mod recordings;
+mod rooms;
 mod segment;
+mod signal;
 mod thumb;
+mod whep;
+mod whip;
 
-use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{Extensions, HeaderMap, StatusCode, Version, header};
+use axum::routing::get;
+use axum::{Router, middleware};
 use reelay_signaling::ErrorCode;
-use tower_http::limit::RequestBodyLimitLayer;
+use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 pub use app::{App, Phase, ServerInfo, Shutdown};
 pub use error::Problem;
 pub use events::Events;
 pub use health::recorder as metrics_recorder;
+pub use listen::serve;
+pub use rooms::LanConfig;
 
 /// The routes that OpenAPI describes.
 pub fn api() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .merge(whip::routes())
+        .merge(whep::routes())
+        .merge(rooms::routes())
         .merge(recordings::routes())
         .merge(files::routes())
         .merge(clusters::routes())
@@ -42,21 +57,22 @@ pub fn router(app: App) -> Router {
     Router::new()
         .merge(api)
         .merge(openapi::route(description))
-        .layer(RequestBodyLimitLayer::new(body_limit))
-        .fallback(|| async { Problem::new(ErrorCode::NotFound, "there is nothing at this address") })
+        .route("/signal", get(signal::upgrade))
+        .merge(assets::routes())
+        .fallback(assets::file)
         .method_not_allowed_fallback(|| async {
             Problem::new(ErrorCode::MethodNotAllowed, "this address does not take this method")
         })
+        .layer(DefaultBodyLimit::max(body_limit))
+        .layer(CompressionLayer::new().compress_when(is_page_part))
+        .layer(middleware::from_fn_with_state(app.clone(), guard::guard))
         .with_state(app)
 }
 
-/// Serves all doors on `listener`.
-///
-/// # Errors
-/// When the listener fails.
-pub async fn serve(listener: tokio::net::TcpListener, app: App) -> std::io::Result<()> {
-    let shutdown = app.shutdown.clone();
-    axum::serve(listener, router(app))
-        .with_graceful_shutdown(async move { shutdown.reached(Phase::Stopping).await })
-        .await
+// Recordings do not get smaller, and their ranges have to stay what they are.
+fn is_page_part(_: StatusCode, _: Version, headers: &HeaderMap, _: &Extensions) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    ["text/html", "text/css", "text/javascript", "application/javascript", "application/json", "image/svg"]
+        .iter()
+        .any(|text| kind.starts_with(text))
 }

@@ -120,6 +120,22 @@ impl Media {
         self.shards[index].send(command)
     }
 
+    /// The same, giving the command back when there is no room for it now. A shard that has ended takes it and
+    /// does nothing.
+    ///
+    /// # Errors
+    /// The command, to be tried again.
+    pub fn offer(&self, room: RoomKey, command: Command) -> Result<(), Box<Command>> {
+        let index = usize::try_from(room.0 % self.shards.len() as u64).unwrap_or(0);
+        let shard = &self.shards[index];
+        if let Err(TrySendError::Full(command)) = shard.commands.try_send(command) {
+            return Err(Box::new(command));
+        }
+        // A poll set that cannot be woken has ended, and then nobody waits for the command.
+        let _ = shard.waker.wake();
+        Ok(())
+    }
+
     /// Where clients reach the shards.
     pub fn addresses(&self) -> &MediaAddresses {
         &self.addresses

@@ -8,7 +8,5 @@ mod growing;
 mod harness;
 mod library_rights;
 mod openapi;
-mod publish;
-mod publisher;
 mod tidy;
 mod webm_judges;

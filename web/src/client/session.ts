@@ -68,11 +68,10 @@ export class Session extends Emitter<SessionEvents> {
     this.doubt = setTimeout(() => this.drop(), DOUBT_MS);
   }
 
-  /** Gives the seat back, and says how this ended. */
-  leave(as: SessionPhase = { name: "left" }): void {
+  leave(): void {
     if (!this.isAlive()) return;
     if (this.socket?.readyState === OPEN) this.write({ type: "leave" });
-    this.end(as);
+    this.end({ name: "left" });
   }
 
   private isAlive(): boolean {

@@ -1,0 +1,222 @@
+//! Coming, coming back, and getting lost: the life of a stay in a room.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use reelay_signaling::{Consent, ErrorCode, Grants, Join, ParticipantId, ResumeMedia, Role, ServerMessage};
+
+use super::member::{Door, Member, Outbound, SessionKey};
+use super::state::RoomState;
+use super::{Now, What, display_name, person_key, refusal};
+use crate::auth::{Caller, Grant, Refusal};
+use crate::config::Watch;
+
+/// Somebody at the door.
+#[derive(Debug)]
+pub(super) struct Newcomer {
+    pub caller: Caller,
+    pub role: Role,
+    pub name: String,
+    pub person: String,
+    pub consent: Consent,
+    pub door: Door,
+}
+
+impl RoomState {
+    /// Lets somebody in by a socket; the whole state is their first message.
+    pub fn enter(
+        &mut self,
+        now: Now,
+        caller: Caller,
+        join: Join,
+        session: (SessionKey, Outbound),
+    ) -> Result<ParticipantId, Refusal> {
+        if join.role == Role::Join {
+            caller.require(Grant::Join, Some(&self.name))?;
+        }
+        let name = match join.role {
+            Role::Join => display_name(caller.name.as_deref().unwrap_or(&join.name), &self.options.limits)?,
+            Role::Watch => String::new(),
+        };
+        let wording = join.wording.filter(|wording| wording.len() <= 64);
+        let newcomer = Newcomer {
+            person: person_key(&caller, join.person.as_deref(), None),
+            caller,
+            role: join.role,
+            name,
+            consent: join.consent,
+            door: Door::Socket { session: Some(session), resume: String::new() },
+        };
+        let index = self.admit(now, newcomer)?;
+        let id = self.members[index].id.clone();
+        self.announce(index, wording);
+        self.welcome(index, false);
+        self.sync_legs();
+        Ok(id)
+    }
+
+    /// Adds a member after all checks; says nothing to anybody yet.
+    pub fn admit(&mut self, now: Now, newcomer: Newcomer) -> Result<usize, Refusal> {
+        let Newcomer { caller, role, name, person, consent, door } = newcomer;
+        self.may_enter(&caller, role)?;
+        let is_first = !self.members.iter().any(|member| member.host);
+        let is_socket = matches!(door, Door::Socket { .. });
+        let mut grants = caller.grants_in(&self.name);
+        let host = match role {
+            Role::Watch => false,
+            Role::Join if caller.open => is_first && is_socket,
+            Role::Join => grants.moderate,
+        };
+        if caller.open {
+            grants.moderate = host;
+            grants.admin = false;
+        }
+        if role == Role::Watch {
+            grants = Grants { subscribe: true, watch: true, ..Grants::default() };
+        }
+        let member = Member {
+            id: self.new_id(),
+            announced: false,
+            role,
+            name,
+            person,
+            grants,
+            host,
+            is_open: caller.open,
+            consent,
+            recorded: false,
+            door,
+            lost_at: None,
+            expires: caller.expires.map(|wall| now.instant_of(wall)),
+            peer: None,
+            leg: None,
+            leg_broken: false,
+            tracks: Vec::new(),
+            muted: BTreeSet::new(),
+            blocked: BTreeSet::new(),
+            candidates: 0,
+        };
+        self.members.push(member);
+        Ok(self.members.len() - 1)
+    }
+
+    /// Tells the others and the observers of who was admitted last.
+    pub fn announce(&mut self, index: usize, wording: Option<String>) {
+        let member = &mut self.members[index];
+        member.announced = true;
+        if !member.is_seated() {
+            self.count_watchers();
+            return;
+        }
+        let (newcomer, participant) = (member.id.clone(), member.participant());
+        let joined = What::Joined {
+            participant: member.id.clone(),
+            person: member.person.clone(),
+            name: member.name.clone(),
+            consent: member.consent,
+            wording,
+        };
+        let message = Arc::new(ServerMessage::ParticipantJoined { participant });
+        for member in self.members.iter_mut().filter(|member| member.id != newcomer) {
+            member.send(message.clone());
+        }
+        self.tell(joined);
+    }
+
+    /// The socket of a session ended without a word: the stay waits for it to come back.
+    pub fn on_gone(&mut self, now: Now, session: SessionKey) {
+        let Some(index) = self.index_of_session(session) else { return };
+        let member = &mut self.members[index];
+        if let Door::Socket { session, .. } = &mut member.door {
+            *session = None;
+        }
+        member.lost_at = Some(now.at);
+    }
+
+    /// Comes back with the token of the last `joined`.
+    pub fn resume(
+        &mut self,
+        token: &str,
+        media: ResumeMedia,
+        session: (SessionKey, Outbound),
+    ) -> Result<ParticipantId, Refusal> {
+        let has_token = |member: &Member| matches!(&member.door, Door::Socket { resume, .. } if resume == token);
+        let Some(index) = self.members.iter().position(has_token) else {
+            return Err(resume_expired());
+        };
+        let member = &mut self.members[index];
+        member.close(reelay_signaling::ClosedReason::Replaced, None);
+        if let Door::Socket { session: slot, .. } = &mut member.door {
+            *slot = Some(session);
+        }
+        member.lost_at = None;
+        let id = member.id.clone();
+        if media == ResumeMedia::New {
+            self.start_over(index);
+        }
+        self.welcome(index, true);
+        self.send_pending_offer(index);
+        self.sync_legs();
+        Ok(id)
+    }
+
+    // The client's connections are gone (a reload), so ours go too; what is published next continues the same files.
+    fn start_over(&mut self, index: usize) {
+        let mut member = self.members.remove(index);
+        let had_tracks = !member.tracks.is_empty();
+        self.close_media(&mut member);
+        self.members.insert(index, member);
+        if had_tracks {
+            self.show(index);
+        }
+    }
+
+    fn send_pending_offer(&mut self, index: usize) {
+        let member = &mut self.members[index];
+        member.leg_broken = false;
+        if let Some(offer) = member.leg.as_ref().and_then(|leg| leg.pending.clone()) {
+            member.send(offer);
+        }
+    }
+
+    fn may_enter(&self, caller: &Caller, role: Role) -> Result<(), Refusal> {
+        let limits = &self.options.limits;
+        let count = self.members.iter().filter(|member| member.role == role).count();
+        match role {
+            Role::Join => {
+                if count >= limits.participants_per_room {
+                    let limit = limits.participants_per_room;
+                    let text = format!("this room is full: {limit} people (limits.participants_per_room)");
+                    return Err(refusal(ErrorCode::RoomFull, text));
+                }
+            }
+            Role::Watch => {
+                match self.options.watch {
+                    Watch::Off => return Err(refusal(ErrorCode::WatchOff, "watching is switched off on this server")),
+                    Watch::Link => caller.require(Grant::Watch, Some(&self.name))?,
+                    Watch::Open => {}
+                }
+                if count >= limits.watchers_per_room {
+                    let limit = limits.watchers_per_room;
+                    let text = format!("{limit} already watch (limits.watchers_per_room)");
+                    return Err(refusal(ErrorCode::LimitReached, text));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn new_id(&self) -> ParticipantId {
+        loop {
+            let id = ParticipantId::from_random(rand::random());
+            if self.index_of(&id).is_none() {
+                return id;
+            }
+        }
+    }
+}
+
+/// The answer to a resume token that opens nothing.
+pub(super) fn resume_expired() -> Refusal {
+    refusal(ErrorCode::ResumeExpired, "this session is over; join again")
+}

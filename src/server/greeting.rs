@@ -1,0 +1,109 @@
+//! What a person at the terminal reads: where the server is, who can reach it, how long the disk lasts, what was closed.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::{fs, io};
+
+use serde_json::json;
+
+use crate::config::Config;
+use crate::http::App;
+
+/// Says that the server runs.
+pub(super) fn print(app: &App) {
+    println!("{}", greeting(app));
+}
+
+fn greeting(app: &App) -> String {
+    let media = app.media.addresses();
+    let ports: Vec<_> = media.ports.iter().map(ToString::to_string).collect();
+    let mut addresses: Vec<_> = media.candidates.iter().map(SocketAddr::ip).collect();
+    addresses.dedup();
+    let addresses: Vec<_> = addresses.iter().map(IpAddr::to_string).collect();
+    let lines = [
+        format!("Reelay {} is ready: {}", app.server.version, url(app)),
+        format!("  who         {}", who(app)),
+        format!("  media       UDP port {} on {}", ports.join(", "), addresses.join(", ")),
+        format!("  recordings  {}", recordings(&app.config)),
+        "  stop        Ctrl+C (recordings are closed first)".to_owned(),
+    ];
+    lines.join("\n")
+}
+
+/// The address to open in a browser.
+pub(super) fn url(app: &App) -> String {
+    if let Some(url) = &app.config.http.public_url {
+        return url.clone();
+    }
+    let scheme = if app.server.is_secure { "https" } else { "http" };
+    let listen = app.server.listen;
+    match listen.ip() {
+        ip if ip == IpAddr::from([127, 0, 0, 1]) => format!("{scheme}://localhost:{}", listen.port()),
+        ip if ip.is_unspecified() => {
+            let candidates = app.media.addresses().candidates.iter().map(SocketAddr::ip);
+            let outside = candidates.filter(|ip| !ip.is_loopback()).find(IpAddr::is_ipv4);
+            format!("{scheme}://{}", SocketAddr::new(outside.unwrap_or([127, 0, 0, 1].into()), listen.port()))
+        }
+        _ => format!("{scheme}://{listen}"),
+    }
+}
+
+fn who(app: &App) -> String {
+    let listen = app.server.listen;
+    match (listen.ip().to_canonical().is_loopback(), app.auth.is_open()) {
+        (true, true) => "only this computer, everybody on it, without a key".to_owned(),
+        (true, false) => "only this computer, with a token (`reelay token`)".to_owned(),
+        (false, _) => format!("whoever reaches {listen}, with a token (`reelay token`)"),
+    }
+}
+
+fn recordings(config: &Config) -> String {
+    let folder = &config.recording.dir;
+    let shown = fs::canonicalize(folder).unwrap_or_else(|_| folder.clone());
+    match free_bytes(folder) {
+        Some(free) => {
+            let hours = free / BYTES_PER_HOUR;
+            format!("{} ({} free, about {hours} hours of one person)", shown.display(), in_gigabytes(free))
+        }
+        None => shown.display().to_string(),
+    }
+}
+
+fn free_bytes(folder: &Path) -> Option<u64> {
+    let disk = nix::sys::statvfs::statvfs(folder).ok()?;
+    Some(disk.blocks_available() as u64 * disk.fragment_size() as u64)
+}
+
+fn in_gigabytes(bytes: u64) -> String {
+    let tenths = bytes / 100_000_000;
+    if tenths < 1000 { format!("{}.{} GB", tenths / 10, tenths % 10) } else { format!("{} GB", tenths / 10) }
+}
+
+/// Writes the chosen addresses; the file appears whole.
+pub(super) fn write_ready_file(path: &Path, app: &App) -> io::Result<()> {
+    let media = app.media.addresses();
+    let ready = json!({
+        "url": url(app),
+        "listen": app.server.listen,
+        "udp_ports": media.ports,
+        "media_addresses": media.candidates,
+        "pid": std::process::id(),
+    });
+    let part = path.with_extension("part");
+    fs::write(&part, ready.to_string())?;
+    fs::rename(&part, path)
+}
+
+/// Opens the browser, if this system has a way to.
+pub(super) fn open_browser(app: &App) {
+    let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    let quiet =
+        Command::new(program).arg(url(app)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    if quiet.is_err() {
+        println!("  (no browser could be opened: {program} is missing)");
+    }
+}
+
+// One person at 720p: 1.2 Mbit/s of picture and 40 kbit/s of sound.
+const BYTES_PER_HOUR: u64 = 560_000_000;
