@@ -1,7 +1,10 @@
 //! The command line: `reelay` alone serves; each other command is one module.
 
+mod client;
+mod publish;
 mod reindex;
 mod serve;
+mod watch;
 
 use clap::{Parser, Subcommand};
 
@@ -25,6 +28,10 @@ pub struct Cli {
 enum Command {
     /// Run the server (what `reelay` alone does).
     Serve(ServeArgs),
+    /// Send files, or a test picture, to a room as a camera would
+    Publish(publish::PublishArgs),
+    /// Receive a room, and write it into a file if wanted
+    Watch(watch::WatchArgs),
     /// Build the catalogue of recordings anew from their folder
     Reindex(reindex::ReindexArgs),
 }
@@ -37,6 +44,8 @@ pub fn run() -> anyhow::Result<()> {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
         Command::Serve(args) => serve::run(args),
+        Command::Publish(args) => publish::run(args),
+        Command::Watch(args) => watch::run(args),
         Command::Reindex(args) => reindex::run(args),
     }
 }

@@ -14,7 +14,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
 
 /// Crates that only some places may name.
 const ONLY_IN: &[(&str, &[&str])] = &[
-    ("rtc::", &["src/media", "src/bench"]),
+    ("rtc::", &["src/media", "src/bench", "src/cli/client", "src/cli/publish", "src/cli/watch"]),
     ("webrtc::", &["src/cli/publish", "src/cli/watch", "src/cli/client"]),
     ("axum::", &["src/http"]),
     ("webm_iterable::", &["src/webm"]),
