@@ -1,6 +1,7 @@
 //! What a shard counts, under the names that `/metrics` shows.
 
 use super::receiver::ReceiverCounters;
+use super::router::RouterCounters;
 
 /// Numbers since the shard began.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +20,10 @@ pub struct Counters {
     pub room_panics: u64,
     /// Rooms closed because nobody read their events.
     pub rooms_unread: u64,
+    /// What viewers asked for, and what they got.
+    pub viewers: RouterCounters,
+    /// Packets that did not fit into a viewer's queue.
+    pub dropped_slow_viewer: u64,
     /// Of publishers that are gone.
     pub received: ReceiverCounters,
 }
@@ -36,6 +41,19 @@ impl Counters {
         sum.lost += received.lost;
         sum.keyframe_requests += received.keyframe_requests;
         self.dropped_garbage += garbage;
+    }
+
+    /// Takes over what the receiving side of a room counted.
+    pub fn add_viewers(&mut self, routed: RouterCounters, dropped: u64) {
+        let sum = &mut self.viewers;
+        sum.forwarded += routed.forwarded;
+        sum.dropped_duplicates += routed.dropped_duplicates;
+        sum.nacked += routed.nacked;
+        sum.repaired += routed.repaired;
+        sum.limited += routed.limited;
+        sum.keyframes_wanted += routed.keyframes_wanted;
+        sum.keyframes_asked += routed.keyframes_asked;
+        self.dropped_slow_viewer += dropped;
     }
 
     /// Name and number of each.
@@ -58,6 +76,13 @@ impl Counters {
             ("media_packets_asked_again_total", nacked),
             ("media_packets_lost_total", lost),
             ("media_keyframe_requests_total", keyframe_requests),
+            ("media_packets_out_total", self.viewers.forwarded),
+            ("media_dropped_duplicates_total", self.viewers.dropped_duplicates),
+            ("media_viewer_nacks_total", self.viewers.nacked),
+            ("media_viewer_repairs_total", self.viewers.repaired),
+            ("media_dropped_repairs_total", self.viewers.limited),
+            ("media_viewer_keyframe_requests_total", self.viewers.keyframes_wanted),
+            ("media_dropped_slow_viewer_total", self.dropped_slow_viewer),
         ]
     }
 }

@@ -3,10 +3,14 @@
 
 mod admit;
 mod api;
+mod cache;
 mod counters;
+mod descriptor;
 mod facade;
 mod flood;
 mod interceptors;
+mod keyframe;
+mod leg;
 mod link;
 mod nack;
 pub mod outbox;
@@ -14,14 +18,18 @@ mod packet;
 mod peer;
 mod peer_plan;
 mod receiver;
+mod rewrite;
 mod room_shard;
+mod router;
 mod sdp_answer;
 mod sdp_in;
 mod sdp_section;
 mod shard;
 pub mod socket;
+mod speaking;
 mod tap;
 mod taps;
+mod viewers;
 
 pub use crate::rtp::Codec;
 pub use api::{

@@ -447,3 +447,6 @@ impl Receiver {
 const MAX_STREAMS: usize = 32;
 // A keyframe is a large frame; a burst of requests would hurt the link that is already losing packets.
 const KEYFRAME_GAP: Duration = Duration::from_millis(300);
+
+#[cfg(test)]
+mod tests;

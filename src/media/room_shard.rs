@@ -1,11 +1,12 @@
-//! The media of one room: its publishers, who owns which track, its recorder taps.
+//! The media of one room: its publishers, who owns which track, its recorder taps, its viewers.
 //! One room's fault stays with it: the shard calls everything here inside `catch_unwind`.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
-use reelay_signaling::{ErrorCode, TrackId};
+use reelay_signaling::TrackId;
 use tokio::sync::{mpsc, oneshot};
+use tracing::warn;
 
 use super::admit::Admit;
 use super::counters::Counters;
@@ -13,6 +14,7 @@ use super::outbox::{Outbox, Route};
 use super::peer::{Peer, PeerAction, PeerContext};
 use super::sdp_in::read_candidate;
 use super::taps::Taps;
+use super::viewers::{Viewers, ViewersEvent};
 use super::{Command, DeclaredTrack, Event, LegKey, MediaError, PeerKey, RoomKey};
 
 /// Whom a datagram is for.
@@ -56,6 +58,9 @@ pub struct Room {
     owners: HashMap<TrackId, PeerKey>,
     blocked: HashSet<TrackId>,
     taps: Taps,
+    viewers: Viewers,
+    /// The ICE names of legs, as `admit` knows them.
+    leg_names: HashMap<LegKey, Vec<String>>,
     /// Peers to be settled at the end of the turn.
     touched: Vec<PeerKey>,
     is_unread: bool,
@@ -69,7 +74,7 @@ struct PeerState {
 
 impl Room {
     /// An empty room that tells `events` what happens.
-    pub fn new(key: RoomKey, events: mpsc::Sender<Event>) -> Self {
+    pub fn new(key: RoomKey, events: mpsc::Sender<Event>, viewers: Viewers) -> Self {
         Self {
             key,
             events,
@@ -77,6 +82,8 @@ impl Room {
             owners: HashMap::new(),
             blocked: HashSet::new(),
             taps: Taps::default(),
+            viewers,
+            leg_names: HashMap::new(),
             touched: Vec::new(),
             is_unread: false,
         }
@@ -92,6 +99,11 @@ impl Room {
         (self.peers.len(), self.peers.values().filter(|state| state.peer.is_half_open()).count())
     }
 
+    /// How many receiving connections there are.
+    pub fn legs(&self) -> usize {
+        self.viewers.len()
+    }
+
     /// How many tracks flow.
     pub fn live_tracks(&self) -> usize {
         self.peers.values().map(|state| state.peer.live_tracks()).sum()
@@ -102,11 +114,13 @@ impl Room {
         for state in self.peers.values() {
             counters.add_peer(state.peer.counters());
         }
+        counters.add_viewers(self.viewers.counters(), self.viewers.dropped());
     }
 
     /// Everything in it that the shard knows by name.
     pub fn targets(&self) -> Vec<Target> {
-        self.peers.keys().map(|&peer| Target::Peer(self.key, peer)).collect()
+        let peers = self.peers.keys().map(|&peer| Target::Peer(self.key, peer));
+        peers.chain(self.leg_names.keys().map(|&leg| Target::Leg(self.key, leg))).collect()
     }
 
     /// The room failed: its last word.
@@ -134,6 +148,7 @@ impl Room {
                 }
             }
             Command::Block { track, blocked, .. } => {
+                self.viewers.block(turn.now, &track, blocked);
                 if blocked {
                     self.blocked.insert(track);
                 } else if self.blocked.remove(&track) {
@@ -149,19 +164,42 @@ impl Room {
                 let layer = self.taps.layer(&track);
                 self.request_keyframe(turn.now, &track, layer);
             }
-            Command::OpenWhepLeg { reply, .. } => answer_to(reply, Err(no_legs())),
-            Command::RestartLeg { reply, .. } => answer_to(reply, Err(no_legs())),
-            Command::LegAnswer { reply, .. } => answer_to(reply, Err(no_legs())),
+            command => self.on_leg_command(turn, command),
+        }
+    }
+
+    fn on_leg_command(&mut self, turn: &mut Turn<'_>, command: Command) {
+        let (now, viewers, outbox) = (turn.now, &mut self.viewers, &mut *turn.outbox);
+        match command {
+            Command::OpenLeg { leg, .. } => {
+                if let Err(error) = viewers.open(now, leg) {
+                    warn!(room = self.key.0, leg = leg.0, %error, "receiving connection refused");
+                }
+            }
+            Command::OpenWhepLeg { leg, offer, reply, .. } => answer_to(reply, viewers.open_whep(now, leg, &offer)),
+            Command::SetTracks { leg, tracks, .. } => viewers.set_tracks(now, leg, &tracks, outbox),
+            Command::Want { leg, mids, .. } => viewers.want(now, leg, mids.as_deref()),
+            Command::LegAnswer { leg, id, answer, reply, .. } => {
+                answer_to(reply, viewers.answer(now, leg, id, &answer, outbox));
+            }
+            Command::RestartLeg { leg, fragment, reply, .. } => {
+                answer_to(reply, viewers.restart(now, leg, fragment.as_deref(), outbox));
+            }
+            Command::CloseLeg { leg, .. } => viewers.close(now, leg, outbox),
             _ => {}
         }
     }
 
     /// A datagram from a checked source.
     pub fn on_datagram(&mut self, turn: &mut Turn<'_>, target: Target, route: Route, bytes: &mut [u8]) {
-        let Target::Peer(_, key) = target else { return };
-        if let Some(state) = self.peers.get_mut(&key) {
-            state.peer.on_datagram(turn.now, (route, turn.context.port), turn.context.limits, bytes);
-            self.touch(key);
+        match target {
+            Target::Peer(_, key) => {
+                if let Some(state) = self.peers.get_mut(&key) {
+                    state.peer.on_datagram(turn.now, (route, turn.context.port), turn.context.limits, bytes);
+                    self.touch(key);
+                }
+            }
+            Target::Leg(_, key) => self.viewers.on_datagram(turn.now, key, route, bytes, turn.outbox),
         }
     }
 
@@ -183,16 +221,21 @@ impl Room {
                 self.touched.push(key);
             }
         }
+        if self.viewers.poll_timeout().is_some_and(|deadline| deadline <= now) {
+            self.viewers.on_timeout(now, turn.outbox);
+        }
     }
 
     /// When [`Room::on_timeout`] is to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.peers.values().filter_map(|state| state.deadline).min()
+        let peers = self.peers.values().filter_map(|state| state.deadline);
+        peers.chain(self.viewers.poll_timeout()).min()
     }
 
     /// Carries on what the turn has begun: forwards, records, tells, sends.
     pub fn settle(&mut self, turn: &mut Turn<'_>) {
         // A packet of one peer may ask another for a keyframe, so this goes on until nobody is left.
+        self.settle_viewers(turn);
         while let Some(key) = self.touched.pop() {
             self.touched.retain(|other| *other != key);
             let Some(state) = self.peers.get_mut(&key) else { continue };
@@ -206,7 +249,34 @@ impl Room {
             if is_over {
                 self.remove(turn, key);
             }
+            self.settle_viewers(turn);
         }
+    }
+
+    fn settle_viewers(&mut self, turn: &mut Turn<'_>) {
+        while let Some(event) = self.viewers.poll_event() {
+            match event {
+                ViewersEvent::Room(event) => self.tell(event),
+                ViewersEvent::Keyframe { track, layer } => self.request_keyframe(turn.now, &track, Some(layer)),
+                ViewersEvent::AddressChecked { leg, source } => {
+                    turn.admit.checked(turn.now, source, Target::Leg(self.key, leg));
+                }
+                ViewersEvent::Ufrags { leg, ufrags } => self.rename_leg(turn, leg, ufrags),
+            }
+        }
+    }
+
+    fn rename_leg(&mut self, turn: &mut Turn<'_>, leg: LegKey, names: Vec<String>) {
+        let target = Target::Leg(self.key, leg);
+        for old in self.leg_names.remove(&leg).unwrap_or_default() {
+            turn.admit.unregister(&old);
+        }
+        if names.is_empty() {
+            turn.admit.forget(target);
+            return;
+        }
+        names.iter().for_each(|name| turn.admit.register(name, None, target));
+        self.leg_names.insert(leg, names);
     }
 
     /// Closes everything in it.
@@ -218,6 +288,7 @@ impl Room {
             }
             self.touch(key);
         }
+        self.viewers.close_all(turn.now, turn.outbox);
         self.settle(turn);
     }
 
@@ -267,16 +338,19 @@ impl Room {
                 if let Some(layer) = self.taps.on_packet(turn.now, &packet) {
                     self.request_keyframe(turn.now, &packet.track, Some(layer));
                 }
+                self.viewers.on_packet(turn.now, &packet, turn.outbox);
             }
             PeerAction::Report(track, report) => {
                 if self.owns(key, &track) {
                     self.taps.on_report(&track, report);
+                    self.viewers.on_report(turn.now, &track, report, turn.outbox);
                 }
             }
             PeerAction::Ended(track) => {
                 if self.owners.get(&track) == Some(&key) {
                     self.owners.remove(&track);
                     self.taps.on_ended(&track, track.kind);
+                    self.viewers.end_track(&track);
                 }
             }
             PeerAction::Remove => {}
@@ -339,10 +413,6 @@ impl Room {
 fn answer_to<T>(reply: oneshot::Sender<T>, answer: T) {
     // Whoever asked may have gone away.
     let _ = reply.send(answer);
-}
-
-fn no_legs() -> MediaError {
-    MediaError { code: ErrorCode::Internal, message: "this room has no receiving connections".into() }
 }
 
 const MAX_LAYERS: u8 = 4;

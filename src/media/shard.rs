@@ -18,11 +18,13 @@ use tracing::{error, warn};
 use super::admit::{Admit, Verdict};
 use super::counters::Counters;
 use super::facade::{Options, addresses};
+use super::leg::LegShared;
 use super::link::LinkShared;
 use super::outbox::{Flushed, Outbox, Route};
 use super::peer::PeerContext;
 use super::room_shard::{Room, Target, Turn};
 use super::socket::{RecvBuffers, Socket, SocketWire};
+use super::viewers::Viewers;
 use super::{Command, MediaError, RoomKey, ShardStats};
 
 /// A shard that is ready to run on a thread of its own.
@@ -39,6 +41,7 @@ pub struct Shard {
 struct Core {
     options: Arc<Options>,
     shared: LinkShared,
+    legs: Arc<LegShared>,
     socket: Arc<Socket>,
     /// Our addresses for ICE, and what answers tell of them.
     addresses: (Vec<SocketAddr>, Vec<SocketAddr>),
@@ -68,8 +71,11 @@ impl Shard {
         let fd = socket.io().as_raw_fd();
         poll.registry().register(&mut SourceFd(&fd), SOCKET, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), WAKE)?;
+        let addresses = addresses(&options, &socket);
+        let legs = LegShared::new(&addresses.1).map_err(io::Error::other)?;
         let core = Core {
-            addresses: addresses(&options, &socket),
+            addresses,
+            legs,
             addresses_read: Instant::now(),
             admit: Admit::new(shared.crypto().clone()),
             outbox: Outbox::new(Box::new(SocketWire::new(socket.clone())?)),
@@ -181,7 +187,9 @@ impl Core {
     fn on_command(&mut self, now: Instant, command: Command) {
         match command {
             Command::OpenRoom { room, events } => {
-                self.rooms.entry(room).or_insert_with(|| Room::new(room, events));
+                let legs = &self.legs;
+                let make = || Room::new(room, events, Viewers::new(now, legs.clone()));
+                self.rooms.entry(room).or_insert_with(make);
             }
             Command::CloseRoom { room } => self.close_room(now, room),
             Command::Stats { reply } => {
@@ -198,6 +206,9 @@ impl Core {
             }
             Command::Stop => {}
             command => {
+                if matches!(command, Command::OpenLeg { .. } | Command::OpenWhepLeg { .. }) {
+                    self.refresh_addresses(now);
+                }
                 if let Some(room) = command.room() {
                     self.in_room(now, room, |room, turn| room.on_command(turn, command));
                 }
@@ -325,17 +336,18 @@ impl Core {
         ShardStats {
             rooms: self.rooms.len(),
             peers: self.rooms.values().map(|room| room.peers().0).sum(),
-            legs: 0,
+            legs: self.rooms.values().map(Room::legs).sum(),
             tracks: self.rooms.values().map(Room::live_tracks).sum(),
             counters: named,
         }
     }
 
-    /// Machines change networks: addresses are read again for a new publisher, at most every few seconds.
+    /// Machines change networks: addresses are read again for a new connection, at most every few seconds.
     fn refresh_addresses(&mut self, now: Instant) {
         if now.saturating_duration_since(self.addresses_read) >= ADDRESSES_FRESH {
             self.addresses_read = now;
             self.addresses = addresses(&self.options, &self.socket);
+            self.legs.set_addresses(&self.addresses.1);
         }
     }
 }

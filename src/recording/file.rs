@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use reelay_signaling::Kind;
 
+use super::cluster::{Cluster, Noted};
 use super::finish::Ending;
 use super::sidecar::Sidecar;
 use super::storage::{Storage, StorageError, StorageFile, write_all_at};
-use crate::webm::cues::{CuePoint, Cues};
+use crate::webm::cues::Cues;
 use crate::webm::elements::{self, BlockHead, Entries};
-use crate::webm::index::{Row, flags};
 use crate::webm::layout::*;
 use crate::webm::tally::{Counted, Tally};
 use crate::webm::{self, Header, VideoCodec};
@@ -94,23 +94,24 @@ pub struct SegmentFile {
     /// As of the last flush that succeeded.
     flushed: Progress,
     cues: Cues,
+    twin: Option<Twin>,
     dir_is_synced: bool,
+}
+
+/// The first block of video once more, when it is a fill. Fills come each second, and ffmpeg takes the distance of the first
+/// frames for the frame rate: without the twin it would convert the whole file at one frame a second.
+struct Twin {
+    time_ms: u64,
+    data: Vec<u8>,
+    size: Option<(u16, u16)>,
 }
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Progress {
     stats: Stats,
-    open: Option<Open>,
+    open: Option<Cluster>,
     last_ms: u64,
     has_keyframe: bool,
-}
-
-/// The cluster that blocks go into.
-#[derive(Debug, Clone, Copy)]
-struct Open {
-    row: Row,
-    first: Kind,
-    cue_is_due: bool,
 }
 
 impl SegmentFile {
@@ -141,6 +142,7 @@ impl SegmentFile {
             now,
             flushed: now,
             cues: Cues::default(),
+            twin: None,
             dir_is_synced: false,
         })
     }
@@ -151,12 +153,25 @@ impl SegmentFile {
     /// # Errors
     /// The disk's. The block is not taken then; it, or a later one, may be tried again.
     pub fn write(&mut self, block: Block<'_>) -> Result<Written, StorageError> {
-        let is_video = block.kind == Kind::Video;
-        let keyframe = block.keyframe || !is_video;
         if !self.can_hold(&block) {
             self.now.stats.skipped += 1;
             return Ok(Written::Skipped);
         }
+        if let Some(twin) = self.twin.take_if(|twin| block.time_ms >= twin.time_ms)
+            && (block.kind == Kind::Audio || block.time_ms >= twin.time_ms + TWIN_MS)
+        {
+            let Twin { time_ms, data, size } = &twin;
+            self.put(Block { kind: Kind::Video, time_ms: *time_ms, keyframe: true, fill: true, data, size: *size })?;
+        }
+        if block.kind == Kind::Video && block.fill && self.now.stats.tally.video.blocks == 0 {
+            self.twin = Some(Twin { time_ms: block.time_ms + TWIN_MS, data: block.data.to_vec(), size: block.size });
+        }
+        self.put(block)
+    }
+
+    fn put(&mut self, block: Block<'_>) -> Result<Written, StorageError> {
+        let is_video = block.kind == Kind::Video;
+        let keyframe = block.keyframe || !is_video;
         if self.pending.len() >= MAX_PENDING {
             self.flush()?;
         }
@@ -164,13 +179,13 @@ impl SegmentFile {
         if let Some(begin) = self.begin_cluster(&block, time_ms) {
             self.align();
             self.end_cluster()?;
-            self.start_cluster(time_ms, block.kind, begin);
+            self.start_cluster(time_ms, begin);
         }
         let Some(open) = &mut self.now.open else { return Ok(Written::Skipped) };
 
         let head = BlockHead {
             track: if is_video { VIDEO_TRACK } else { AUDIO_TRACK },
-            relative_ms: i16::try_from(time_ms - open.row.t_ms).unwrap_or(i16::MAX),
+            relative_ms: i16::try_from(time_ms - open.time_ms()).unwrap_or(i16::MAX),
             keyframe,
         };
         let before = self.pending.len();
@@ -180,7 +195,9 @@ impl SegmentFile {
             elements::push_simple_block(&mut self.pending, head, block.data);
         }
         let data_end = self.pending.len() as u64 - if is_video && block.fill { FILL_TAIL_LEN } else { 0 };
-        open.note(&block, self.written + data_end - block.data.len() as u64);
+        let data_len = block.data.len() as u64;
+        let data_at = self.written + data_end - data_len;
+        open.note(Noted { kind: block.kind, keyframe, fill: block.fill, head: block.data, data_at, data_len });
         self.now.stats.bytes += (self.pending.len() - before) as u64;
         self.now.stats.clamped += u64::from(time_ms != block.time_ms);
         self.now.last_ms = time_ms;
@@ -230,9 +247,8 @@ impl SegmentFile {
             self.pending.clear();
             self.pending.shrink_to(KEPT_BUFFER);
         }
-        if let Some(open) = self.now.open.as_mut().filter(|open| open.cue_is_due) {
-            open.cue_is_due = false;
-            self.cues.push(open.cue());
+        if let Some(point) = self.now.open.as_mut().and_then(Cluster::take_cue) {
+            self.cues.push(point);
         }
         self.flushed = self.now;
         self.sidecar.flush();
@@ -317,8 +333,8 @@ impl SegmentFile {
     /// Whether the block begins a cluster, and why.
     fn begin_cluster(&self, block: &Block<'_>, time_ms: u64) -> Option<Begin> {
         let Some(open) = &self.now.open else { return Some(Begin::Regular) };
-        let age_ms = time_ms - open.row.t_ms;
-        let len = self.now.stats.bytes - open.row.offset;
+        let age_ms = time_ms - open.time_ms();
+        let len = self.now.stats.bytes - open.at();
         let is_key = block.kind == Kind::Video && block.keyframe;
         if is_key && (!block.fill || age_ms >= FILL_CLUSTER_MS) {
             return Some(Begin::Regular);
@@ -329,29 +345,25 @@ impl SegmentFile {
         (age_ms >= MAX_CLUSTER_MS || len + block.data.len() as u64 > MAX_CLUSTER_LEN).then_some(Begin::Forced)
     }
 
-    fn start_cluster(&mut self, time_ms: u64, first: Kind, begin: Begin) {
+    fn start_cluster(&mut self, time_ms: u64, begin: Begin) {
+        let at = self.written + self.pending.len() as u64;
         let stats = &mut self.now.stats;
+        let wants_keyframe = self.entries.video.is_some() && stats.clusters > 0;
         stats.clusters += 1;
-        let mut flags = 0;
-        if begin == Begin::Forced {
-            stats.forced_clusters += 1;
-            flags |= flags::FORCED;
-        }
-        let row = Row { t_ms: time_ms, offset: self.written + self.pending.len() as u64, flags, ..Row::default() };
+        stats.forced_clusters += u64::from(begin == Begin::Forced);
+        self.now.open = Some(Cluster::new(at, time_ms, wants_keyframe));
         elements::push_cluster_start(&mut self.pending, time_ms);
         stats.bytes = self.written + self.pending.len() as u64;
-        self.now.open = Some(Open { row, first, cue_is_due: false });
     }
 
     /// Writes the rest of the open cluster, then its size, then its row of the index.
     fn end_cluster(&mut self) -> Result<(), StorageError> {
         self.flush()?;
-        let Some(open) = &mut self.now.open else { return Ok(()) };
-        let len = self.written - open.row.offset;
-        let size = elements::size_8(len - CLUSTER_HEAD_LEN);
-        write_all_at(&*self.file, open.row.offset + CLUSTER_SIZE_IN_CLUSTER, &size)?;
-        open.row.len = u32::try_from(len).unwrap_or(u32::MAX);
-        self.sidecar.push(&open.row);
+        let Some(open) = &self.now.open else { return Ok(()) };
+        let row = open.row(self.written);
+        let size = elements::size_8(self.written - open.at() - CLUSTER_HEAD_LEN);
+        write_all_at(&*self.file, open.at() + CLUSTER_SIZE_IN_CLUSTER, &size)?;
+        self.sidecar.push(&row);
         self.now.open = None;
         self.flushed = self.now;
         Ok(())
@@ -389,35 +401,6 @@ enum Begin {
     Forced,
 }
 
-impl Open {
-    /// Takes note of a block of this cluster whose data begins at `data_at`.
-    fn note(&mut self, block: &Block<'_>, data_at: u64) {
-        let row = &mut self.row;
-        match block.kind {
-            Kind::Audio => {
-                self.cue_is_due |= row.flags & (flags::AUDIO | flags::VIDEO) == 0;
-                row.flags |= flags::AUDIO | if block.fill { flags::FILLED_AUDIO } else { 0 };
-            }
-            Kind::Video => {
-                if block.keyframe && row.key_len == 0 {
-                    (row.key_offset, row.key_len) = (data_at, block.data.len() as u32);
-                    row.flags |= if block.fill { flags::FILL } else { 0 };
-                }
-                if block.keyframe && row.flags & (flags::AUDIO | flags::VIDEO) == 0 {
-                    self.cue_is_due = true;
-                    row.flags |= flags::KEYFRAME;
-                }
-                row.flags |= flags::VIDEO;
-            }
-        }
-    }
-
-    fn cue(&self) -> CuePoint {
-        let track = if self.first == Kind::Video { VIDEO_TRACK } else { AUDIO_TRACK };
-        CuePoint { time_ms: self.row.t_ms, track, cluster_at: self.row.offset }
-    }
-}
-
 pub(super) fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -429,6 +412,8 @@ const MAX_CLUSTER_LEN: u64 = 8 * 1024 * 1024;
 const AUDIO_CLUSTER_MS: u64 = 5_000;
 /// Fill keyframes come each second; several of them share a cluster.
 const FILL_CLUSTER_MS: u64 = 5_000;
+/// 50 frames a second: more than cameras give, and little enough to convert.
+const TWIN_MS: u64 = 20;
 const MAX_BLOCK: usize = 16 * 1024 * 1024;
 const MAX_PENDING: usize = 1024 * 1024;
 const KEPT_BUFFER: usize = 64 * 1024;

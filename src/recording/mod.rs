@@ -5,10 +5,12 @@ pub mod catalog;
 pub mod clusters;
 pub mod file;
 pub mod library;
+pub mod repair;
 pub mod shelf;
 pub mod storage;
 
 mod api;
+mod cluster;
 mod finish;
 mod manifest;
 mod sidecar;

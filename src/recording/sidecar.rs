@@ -23,10 +23,20 @@ impl Sidecar {
         Self { storage, path, file, written: 0, pending: Vec::new() }
     }
 
-    /// Adds a row; it is written with the next flush.
+    /// The sidecar of the file at `path`, to be written over from the beginning.
+    pub fn rebuild(storage: Arc<dyn Storage>, path: &Path) -> Self {
+        let path = index::path_of(path);
+        let file = storage.open(&path).or_else(|_| storage.create(&path)).ok();
+        Self { storage, path, file, written: 0, pending: Vec::new() }
+    }
+
+    /// Adds a row; it is written with the next flush, or when many wait.
     pub fn push(&mut self, row: &Row) {
         if self.file.is_some() {
             self.pending.extend_from_slice(&row.encode());
+        }
+        if self.pending.len() >= FLUSH_LEN {
+            self.flush();
         }
         if self.pending.len() > MAX_PENDING {
             // A gap would end the list for every reader, so nothing may follow.
@@ -60,4 +70,5 @@ impl Sidecar {
     }
 }
 
-const MAX_PENDING: usize = 64 * ROW_LEN * 100;
+const FLUSH_LEN: usize = 100 * ROW_LEN;
+const MAX_PENDING: usize = 64 * FLUSH_LEN;

@@ -86,14 +86,7 @@ impl Header {
         writer.write_raw(SEEK.into(), &seek_body(TRACKS, TRACKS_AT))?;
         writer.write_raw(VOID.into(), &[0; SEEK_LEN - 2])?;
         writer.write(&M::SeekHead(Master::End))?;
-        writer.write(&M::Info(Master::Start))?;
-        writer.write(&M::TimestampScale(1_000_000))?;
-        writer.write_raw(VOID.into(), &[0; DURATION_LEN - 2])?;
-        writer.write_raw(DATE_UTC.into(), &matroska_date(self.date_ms).to_be_bytes())?;
-        writer.write(&M::MuxingApp("Reelay".into()))?;
-        writer.write(&M::WritingApp(concat!("Reelay ", env!("CARGO_PKG_VERSION")).into()))?;
-        writer.write(&M::Info(Master::End))?;
-        pad_with_void(writer.get_mut(), TRACKS_AT as usize);
+        writer.write_raw(INFO.into(), &info(self.date_ms)?)?;
 
         let mut entries = Entries::default();
         let mut bytes = writer.into_inner()?;
@@ -111,6 +104,19 @@ impl Header {
         push_master(&mut bytes, TRACKS, &body);
         Ok(Front { bytes, entries })
     }
+}
+
+/// The children of Info, with a Void up to Tracks. It is inside because Chromium's stream parser wants Tracks right behind.
+fn info(date_ms: i64) -> Result<Vec<u8>, TagWriterError> {
+    let mut writer = WebmWriter::new(Vec::new());
+    writer.write_raw(TIMESTAMP_SCALE.into(), &1_000_000_u32.to_be_bytes())?;
+    writer.write_raw(VOID.into(), &[0; DURATION_LEN - 2])?;
+    writer.write_raw(DATE_UTC.into(), &matroska_date(date_ms).to_be_bytes())?;
+    writer.write_raw(MUXING_APP.into(), b"Reelay")?;
+    writer.write_raw(WRITING_APP.into(), concat!("Reelay ", env!("CARGO_PKG_VERSION")).as_bytes())?;
+    let mut body = writer.into_inner()?;
+    pad_with_void(&mut body, (TRACKS_AT - INFO_AT - INFO_HEAD_LEN) as usize);
+    Ok(body)
 }
 
 /// The children of the video's TrackEntry, in an order that keeps what is patched at constant offsets.
@@ -329,6 +335,8 @@ fn track_name(name: &str) -> &str {
     &name[..(0..=end).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0)]
 }
 
+const MUXING_APP: u32 = 0x4D80;
+const WRITING_APP: u32 = 0x5741;
 const LANGUAGE: u32 = 0x22_B59C;
 const NAME: u32 = 0x536E;
 const NAME_LIMIT: usize = 200;

@@ -5,7 +5,7 @@
 //!     0  EBML header
 //!    36  Segment, 8-byte size (all ones while the file grows)
 //!    48  SeekHead: Info, Tracks, and a slot of 21 bytes for the entry of Cues
-//!   116  Info: TimestampScale, a slot of 11 bytes for Duration, DateUTC, names
+//!   116  Info: TimestampScale, a slot of 11 bytes for Duration, DateUTC, names, Void
 //!   512  Tracks; then Void
 //!  4096  index slot: Void, or Cues and the rest as Void
 //! 69632  first Cluster
@@ -105,8 +105,10 @@ pub const SEEK_CUES_AT: u64 = 95;
 pub const SEEK_LEN: usize = 21;
 /// Offset of Info.
 pub const INFO_AT: u64 = 116;
+/// Length of the head of Info: ID and 2-byte size.
+pub const INFO_HEAD_LEN: u64 = 6;
 /// Offset of Duration.
-pub const DURATION_AT: u64 = 129;
+pub const DURATION_AT: u64 = 130;
 /// Length of Duration.
 pub const DURATION_LEN: usize = 11;
 /// Offset of Tracks.

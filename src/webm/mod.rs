@@ -3,9 +3,12 @@
 
 pub mod codec;
 pub mod cues;
+pub mod ebml;
 pub mod elements;
+pub mod front;
 pub mod index;
 pub mod layout;
+pub mod scan;
 pub mod tally;
 
 pub use codec::VideoCodec;

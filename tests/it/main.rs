@@ -8,5 +8,7 @@ mod growing;
 mod harness;
 mod library_rights;
 mod openapi;
+mod publish;
+mod publisher;
 mod tidy;
 mod webm_judges;

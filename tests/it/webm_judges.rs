@@ -141,3 +141,28 @@ fn growing_file_shows_every_block_at_any_moment() {
         }
     }
 }
+
+#[test]
+fn fills_and_late_video_pass_every_judge() {
+    let dir = tempfile::tempdir().unwrap();
+    let (video, audio) = (clip::video(), clip::audio());
+    let fill = |file: &mut SegmentFile, time_ms| {
+        let data = &video[0].data;
+        file.write(Block { kind: Kind::Video, time_ms, keyframe: true, fill: true, data, size: None }).unwrap();
+    };
+    let path = record(dir.path(), &header(true, true), |file| {
+        for time_ms in (0..12_000).step_by(20) {
+            if time_ms < 8000 && time_ms % 1000 == 0 {
+                fill(file, time_ms);
+            }
+            for frame in &video {
+                if (time_ms..time_ms + 20).contains(&(frame.time_ms + 8000)) {
+                    put(file, Kind::Video, &Frame { time_ms: frame.time_ms + 8000, ..frame.clone() });
+                }
+            }
+            let packet = &audio[(time_ms as usize / 20) % 150];
+            put(file, Kind::Audio, &Frame { time_ms: time_ms + 19, ..packet.clone() });
+        }
+    });
+    assert_eq!(judge(&path), (1 + 8 + 90, 600));
+}

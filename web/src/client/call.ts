@@ -7,12 +7,13 @@ import { choices, person, rememberSeat } from "./memory.ts";
 import type { Seat } from "./memory.ts";
 import { newsOf } from "./news.ts";
 import type { News } from "./news.ts";
-import type { Consent, Joined, Kind, RecordingAction, Role, ServerMessage, Source } from "./protocol.ts";
+import type { Consent, Joined, Kind, RecordingAction, Role, RoomRecording, ServerMessage, Source } from "./protocol.ts";
 import { Publisher } from "./publisher.ts";
 import { hasLive, myself, reduce } from "./room-state.ts";
 import type { RoomState } from "./room-state.ts";
 import { Session, signalUrl } from "./session.ts";
 import type { SessionPhase } from "./session.ts";
+import { Speakers } from "./speakers.ts";
 import { ownTrouble, QualityJudge, samplesOf } from "./stats.ts";
 import type { OwnTrouble, Quality } from "./stats.ts";
 import { Subscriber } from "./subscriber.ts";
@@ -57,6 +58,11 @@ export class Call extends Emitter<CallEvents> {
   /** Somebody wants to record and this person has not answered. */
   asked: { by: string | null } | null = null;
   pending: PendingLine[] = [];
+  /** What was asked of the recording and is not yet so. */
+  wish: RecordingAction | null = null;
+  /** The recording that ended last during this stay. */
+  saved: { id: string; duration_ms: number } | null = null;
+  readonly speakers = new Speakers();
   /** True when no path for media was found in good time. */
   hasNoPath = false;
   private visible: ReadonlySet<string> = new Set();
@@ -108,6 +114,8 @@ export class Call extends Emitter<CallEvents> {
   }
 
   record(action: RecordingAction): void {
+    this.wish = action;
+    this.emit("change", undefined);
     this.session.send({ type: "recording", action, ref: "recording" });
   }
 
@@ -167,6 +175,11 @@ export class Call extends Emitter<CallEvents> {
     this.session.leave();
   }
 
+  /** Another window of this browser takes over. */
+  giveWay(): void {
+    this.session.leave({ name: "closed", reason: "replaced", by: null });
+  }
+
   private onMessage(message: ServerMessage): void {
     const before = this.room;
     this.room = reduce(before, message);
@@ -180,6 +193,8 @@ export class Call extends Emitter<CallEvents> {
         break;
       }
       case "consent-requested": this.asked = { by: message.by }; break;
+      case "recording": this.onRecording(before, message); break;
+      case "speaking": this.speakers.hear(message.participants, Date.now()); break;
       case "chat": this.onChat(message.participant, message.text); break;
       case "mute-requested": this.onMuteRequested(message.source, message.kind, message.by); break;
       case "participant-updated": if (message.participant.id === this.room?.me) this.sayMutes(); break;
@@ -218,6 +233,14 @@ export class Call extends Emitter<CallEvents> {
     }, PATH_MS);
   }
 
+  private onRecording(before: RoomState | null, now: RoomRecording): void {
+    if (before?.recording.state !== now.state) this.wish = null;
+    const id = now.id ?? before?.recording.id;
+    const wasOn = before !== null && before.recording.state !== "off" && before.recording.state !== "waiting";
+    if (now.state === "off" && wasOn && id !== undefined) this.saved = { id, duration_ms: now.duration_ms || before.recording.duration_ms };
+    if (now.state === "off") this.asked = null;
+  }
+
   private onChat(participant: string, text: string): void {
     if (participant !== this.room?.me) return;
     const index = this.pending.findIndex((line) => line.text === text);
@@ -232,6 +255,7 @@ export class Call extends Emitter<CallEvents> {
   }
 
   private onError(code: string, message: string, ref: string | undefined): void {
+    if (ref === "recording") this.wish = null;
     if (ref === "publish") void this.publisher?.onRefused();
     if (ref === "chat") this.pending = this.pending.slice(1);
     this.emit("news", { type: "refused", code, message });

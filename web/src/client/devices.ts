@@ -77,6 +77,13 @@ export class LocalMedia extends Emitter<LocalEvents> {
     this.emit("tracks", undefined);
   }
 
+  /** The click on "turn on camera and microphone". */
+  async wantBoth(): Promise<void> {
+    this.put("audio", { isWanted: true });
+    this.put("video", { isWanted: true });
+    await this.open();
+  }
+
   async setCamera(on: boolean): Promise<void> {
     rememberChoices({ camera: on });
     this.put("video", { isWanted: on });
@@ -95,6 +102,12 @@ export class LocalMedia extends Emitter<LocalEvents> {
   async setOriginalSound(on: boolean): Promise<void> {
     rememberChoices({ originalSound: on });
     if (this.microphone.track !== null) await this.start("audio");
+  }
+
+  /** Whoever goes in without a device goes in with it off. */
+  settle(): void {
+    if (this.microphone.track === null) this.put("audio", { isWanted: false });
+    if (this.camera.track === null) this.put("video", { isWanted: false });
   }
 
   /** Tries again after a failure. */

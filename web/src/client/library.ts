@@ -73,7 +73,7 @@ function params(query: Query, cursor: string | null, now: Date): URLSearchParams
   const found = new URLSearchParams({ limit: String(PAGE) });
   if (query.text.trim() !== "") found.set("text", query.text.trim());
   if (query.room !== "") found.set("room", query.room);
-  if (query.person !== "") found.set("participant", query.person);
+  if (query.person !== "") found.set("person", query.person);
   if (query.state !== "any") found.set("state", query.state);
   const from = since(query.when, now);
   if (from !== null) found.set("from", from.toISOString());
@@ -123,7 +123,7 @@ export function merge(shown: readonly Summary[], latest: readonly Summary[]): { 
 export const recordings = {
   manifest: (id: string, signal?: AbortSignal): Promise<Manifest> => request(`/api/recordings/${encodeURIComponent(id)}`, { signal }),
   remove: (id: string): Promise<unknown> => request(`/api/recordings/${encodeURIComponent(id)}`, { method: "DELETE" }),
-  restore: (id: string): Promise<unknown> => request(`/api/recordings/${encodeURIComponent(id)}/restore`, { method: "POST" }),
+  restore: (id: string): Promise<unknown> => request(`/api/recordings/${encodeURIComponent(id)}/undo`, { method: "POST" }),
 };
 
 /** What people read first: the title they gave, or the room. */

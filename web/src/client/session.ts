@@ -68,10 +68,11 @@ export class Session extends Emitter<SessionEvents> {
     this.doubt = setTimeout(() => this.drop(), DOUBT_MS);
   }
 
-  leave(): void {
+  /** Gives the seat back, and says how this ended. */
+  leave(as: SessionPhase = { name: "left" }): void {
     if (!this.isAlive()) return;
     if (this.socket?.readyState === OPEN) this.write({ type: "leave" });
-    this.end({ name: "left" });
+    this.end(as);
   }
 
   private isAlive(): boolean {

@@ -1,0 +1,200 @@
+// `/r/{room}`: the lobby, then the call, then what remains of it.
+import { css, html } from "lit";
+import { api, ApiError } from "../../client/api.ts";
+import type { Config, LiveRoom } from "../../client/api.ts";
+import { Call } from "../../client/call.ts";
+import { LocalMedia } from "../../client/devices.ts";
+import { rememberedName, rememberedSeat, rememberName } from "../../client/memory.ts";
+import { roomName } from "../../client/protocol.ts";
+import type { Consent } from "../../client/protocol.ts";
+import { Siblings } from "../../client/siblings.ts";
+import { language } from "../../words/index.ts";
+import { base, ReElement } from "../base.ts";
+import { paths } from "../route.ts";
+import "../call/call.ts";
+import "../call/lobby.ts";
+import type { JoinWish } from "../call/lobby.ts";
+import "../call/over.ts";
+
+const LOOK_MS = 4_000;
+/** Raised when the sentence that people agree to changes. */
+const WORDING = 1;
+
+class RePageRoom extends ReElement {
+  static override properties = {
+    room: {},
+    call: { state: true },
+    live: { state: true },
+    config: { state: true },
+    refusal: { state: true },
+    isComingBack: { state: true },
+    isQuiet: { state: true },
+  };
+  declare room: string;
+  declare private call: Call | null;
+  declare private live: LiveRoom | null;
+  declare private config: Config | null;
+  declare private refusal: { code: string; message: string } | null;
+  declare private isComingBack: boolean;
+  /** Another window of this browser is in the room: the sound stays off here. */
+  declare private isQuiet: boolean;
+  private local: LocalMedia | null = null;
+  private siblings: Siblings | null = null;
+  private entered = "";
+  /** Ends when another room, or another page, is opened. */
+  private stay = new AbortController();
+
+  constructor() {
+    super();
+    this.room = "";
+    this.call = null;
+    this.live = null;
+    this.config = null;
+    this.refusal = null;
+    this.isComingBack = false;
+    this.isQuiet = false;
+  }
+
+  override disconnectedCallback(): void {
+    this.close();
+    super.disconnectedCallback();
+  }
+
+  override willUpdate(changed: Map<string, unknown>): void {
+    if (changed.has("room") && this.room !== this.entered) this.enter();
+  }
+
+  private close(): void {
+    this.stay.abort();
+    this.stay = new AbortController();
+    this.call?.leave();
+    this.call = null;
+    this.local?.close();
+    this.local = null;
+    this.siblings?.close();
+    this.siblings = null;
+    this.entered = "";
+  }
+
+  private enter(): void {
+    this.close();
+    this.entered = this.room;
+    this.refusal = null;
+    const name = roomName(this.room);
+    if (name === null) return;
+    this.local = new LocalMedia(testSize(location.search));
+    this.siblings = new Siblings(() => this.call?.giveWay());
+    const seat = rememberedSeat(name, Date.now());
+    if (seat !== null) {
+      this.isComingBack = true;
+      void this.local.open();
+      void this.start({ name: seat.name, consent: "not-asked" }, seat.token);
+    } else void this.openIfGranted(this.local);
+    this.look();
+    const timer = setInterval(() => this.look(), LOOK_MS);
+    this.stay.signal.addEventListener("abort", () => clearInterval(timer));
+  }
+
+  private async openIfGranted(local: LocalMedia): Promise<void> {
+    if (await local.isGranted()) await local.open();
+  }
+
+  // What the lobby shows: who is there, and whether it is recorded.
+  private look(): void {
+    if (this.call !== null) return;
+    const name = roomName(this.room) ?? "";
+    const { signal } = this.stay;
+    if (this.config === null) api.config(signal).then((config) => (this.config = config), () => undefined);
+    api.room(name, signal).then(
+      (live) => (this.live = live),
+      (error) => { if (error instanceof ApiError) this.live = null; },
+    );
+  }
+
+  private async start({ name, consent }: { name: string; consent: Consent }, seat?: string): Promise<void> {
+    const room = roomName(this.room);
+    const { local, siblings } = this;
+    if (room === null || !local || !siblings) return;
+    this.refusal = null;
+    if (seat === undefined) {
+      rememberName(name);
+      local.settle();
+    }
+    const call = new Call({
+      room,
+      name,
+      role: "join",
+      consent,
+      wording: `${language()}-${WORDING}`,
+      local,
+      ...(seat === undefined ? {} : { seat }),
+    });
+    this.call = call;
+    call.on("change", () => this.onCall(call), this.stay.signal);
+    this.isQuiet = await siblings.isAnotherIn(room);
+    siblings.enter(room);
+    if (this.call === call) call.start();
+  }
+
+  private onCall(call: Call): void {
+    if (call !== this.call) return;
+    if (call.phase.name === "in") this.isComingBack = false;
+    // Nothing looks or listens once the call is over.
+    const isOver = !["joining", "in", "away"].includes(call.phase.name);
+    if (isOver && call.room !== null) {
+      this.local?.close();
+      this.local = null;
+    }
+    // Refused at the door: the lobby says why. Refused later: there is a call to look back at.
+    if (call.phase.name === "refused" && call.room === null) {
+      this.refusal = { code: call.phase.code, message: call.phase.message };
+      this.isComingBack = false;
+      this.call = null;
+    }
+    this.requestUpdate();
+  }
+
+  private rejoin(how: "plain" | "take-over"): void {
+    const before = this.call;
+    if (!before) return;
+    if (how === "take-over") this.siblings?.takeOver(before.options.room);
+    const me = before.me;
+    this.local ??= new LocalMedia(testSize(location.search));
+    void this.local.open();
+    void this.start({ name: before.options.name, consent: me?.consent ?? before.options.consent });
+  }
+
+  override render() {
+    const w = this.words;
+    if (roomName(this.room) === null) {
+      return html`<re-header></re-header><main><re-empty .heading=${w.home.roomBad}><a slot="action" href=${paths.home}>${w.common.toHome}</a></re-empty></main>`;
+    }
+    const phase = this.call?.phase.name;
+    if (this.call && (phase === "in" || phase === "away")) return html`<re-call .call=${this.call} .config=${this.config} .isQuiet=${this.isQuiet}></re-call>`;
+    if (this.call && phase !== "joining") {
+      return html`<re-header></re-header><re-over .call=${this.call} @re-rejoin=${(event: CustomEvent<"plain" | "take-over">) => this.rejoin(event.detail)}></re-over>`;
+    }
+    if (this.isComingBack) return html`<main class="back"><p class="second">${w.lobby.comingBack}</p></main>`;
+    return html`<re-header></re-header>
+      <re-lobby .room=${roomName(this.room) ?? ""} .name=${rememberedName()} .local=${this.local} .live=${this.live} .config=${this.config} .refusal=${this.refusal}
+        .isJoining=${phase === "joining"} @re-join=${(event: CustomEvent<JoinWish>) => void this.start(event.detail)}></re-lobby>`;
+  }
+
+  static override styles = [
+    base,
+    css`
+      :host { display: block; }
+      .back { display: grid; place-content: center; min-height: 100dvh; }
+    `,
+  ];
+}
+
+/** `?media=synthetic`, with `&size=640x360` if 720p is too much for this computer. */
+function testSize(search: string): { width: number; height: number } | undefined {
+  const query = new URLSearchParams(search);
+  if (query.get("media") !== "synthetic") return undefined;
+  const [, width, height] = /^(\d{2,4})x(\d{2,4})$/.exec(query.get("size") ?? "") ?? [];
+  return { width: Number(width ?? 1280), height: Number(height ?? 720) };
+}
+
+customElements.define("re-page-room", RePageRoom);
