@@ -11,8 +11,12 @@ pub mod storage;
 
 mod api;
 mod cluster;
+#[cfg(test)]
+pub(crate) mod faulty;
 mod finish;
 mod manifest;
+#[cfg(test)]
+mod segment_tests;
 mod sidecar;
 
 pub use api::{Accepted, ConsentPolicy, Input, Options, Reply, StartError, StartPolicy, Tracks, Update};
