@@ -11,4 +11,6 @@ mod openapi;
 mod publish;
 mod publisher;
 mod tidy;
+mod viewer;
+mod watch;
 mod webm_judges;
