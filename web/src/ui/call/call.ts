@@ -257,8 +257,8 @@ export class ReCall extends ReElement {
         </re-stage>
         <div class="notices">${notices}</div>
       </main>
-      <div class="foot"><re-call-bar .call=${call} .config=${this.config} mode=${this.mode} .hasSelfView=${this.hasSelfView} .version=${this.version}
-        @re-bar=${(event: CustomEvent<BarAction>) => this.onBar(event.detail)}></re-call-bar></div>
+      <footer class="foot"><re-call-bar .call=${call} .config=${this.config} mode=${this.mode} .hasSelfView=${this.hasSelfView} .version=${this.version}
+        @re-bar=${(event: CustomEvent<BarAction>) => this.onBar(event.detail)}></re-call-bar></footer>
       ${this.panel ? html`<aside aria-label=${w.sidePanel}><re-panel .call=${call} tab=${this.panel} .version=${this.version}
         @re-panel=${(event: CustomEvent<PanelTab>) => { this.panel = event.detail; if (event.detail === "chat") this.unread = 0; }} @re-panel-close=${() => (this.panel = null)}></re-panel></aside>` : nothing}
       <re-sounds .call=${call} .isOff=${this.isQuiet} .speakerId=${this.speakerId} @re-sound-held=${(event: CustomEvent<boolean>) => (this.isSoundHeld = event.detail)}></re-sounds>
@@ -312,7 +312,7 @@ export class ReCall extends ReElement {
       @container (max-width: 719px) {
         main { padding: 0 8px; }
         header { gap: var(--s2); padding: var(--s1) var(--s2); }
-        .clock, .top .word { display: none; }
+        .clock, .watchers, .top .word { display: none; }
         .away { flex: 1 0 auto; order: 9; }
         .with-panel { grid-template-columns: minmax(0, 1fr); }
         aside { position: absolute; inset: 20% 0 0; z-index: 20; grid-column: 1; overflow: hidden; border-radius: var(--r3) var(--r3) 0 0; box-shadow: var(--float); }
