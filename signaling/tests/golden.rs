@@ -1,4 +1,5 @@
 //! The golden examples: one file per message, read by the tests of every client in any language.
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeSet;
 use std::fs;
