@@ -171,8 +171,11 @@ export const enCall = {
       draining: "The server is about to stop and takes no new calls.",
       "too-fast": "That was too fast. Wait a moment.",
       "name-taken": "Somebody with this name is live here. Choose another one.",
+      "socket-blocked":
+        "The page came, but its live connection is refused. On an iPhone the certificate of this server must be installed and switched on: Settings, General, About, Certificate Trust Settings.",
       offline: "The server does not answer. Check the network, then try again.",
     },
+    getCertificate: "Get the certificate",
     other: (message: string) => (message === "" ? "The server refused this." : `The server says: ${message}`),
   },
   bar: {

@@ -171,8 +171,10 @@ export const zhCall: typeof enCall = {
       draining: "服务器即将停止，不再接受新通话。",
       "too-fast": "操作太快，稍等一下。",
       "name-taken": "这里已有同名的人在直播，换一个名字。",
+      "socket-blocked": "页面打开了，但实时连接被拒绝。在 iPhone 上需要安装并信任这台服务器的证书：设置、通用、关于本机、证书信任设置。",
       offline: "服务器没有响应。检查网络后重试。",
     },
+    getCertificate: "获取证书",
     other: (message) => (message === "" ? "服务器拒绝了。" : `服务器说：${message}`),
   },
   bar: {

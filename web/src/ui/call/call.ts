@@ -17,6 +17,7 @@ import type { ReSounds } from "./sounds.ts";
 import type { StageMode } from "./stage.ts";
 import type { TileWish } from "./tile.ts";
 import { tilesOf } from "./tiles.ts";
+import { stayAwake } from "./wake.ts";
 import { Watchman } from "./watchman.ts";
 import "./bar.ts";
 import "./dialogs.ts";
@@ -78,6 +79,7 @@ export class ReCall extends ReElement {
   override connectedCallback(): void {
     super.connectedCallback();
     const signal = this.connected;
+    stayAwake(signal);
     addEventListener("keydown", (event) => this.onKey(event), { signal });
     addEventListener("keyup", (event) => { if (event.code === "Space") this.talk(false); }, { signal });
     addEventListener("blur", () => this.talk(false), { signal });
@@ -116,8 +118,8 @@ export class ReCall extends ReElement {
   }
 
   override firstUpdated(): void {
-    this.attach();
-    this.requestUpdate();
+    // The lobby went and took the focus with it.
+    this.renderRoot.querySelector("h1")?.focus();
   }
 
   // On a low screen the bar lies over the picture and goes away while nobody needs it.
@@ -136,7 +138,7 @@ export class ReCall extends ReElement {
     const isInMenu = event.composedPath().some((node) => node instanceof Element && node.matches("dialog, re-menu[open]"));
     const focus = {
       isText: element?.matches("input:not([type=checkbox]), textarea, select, [contenteditable]") ?? false,
-      isControl: element?.matches("button, a, input, summary, [role=tab], [tabindex]") ?? false,
+      isControl: element?.matches("button, a, input, summary, [role=tab], [tabindex='0']") ?? false,
       isInMenu,
     };
     if (event.key === "Escape") return this.onEscape(event);
@@ -250,7 +252,7 @@ export class ReCall extends ReElement {
         @re-original-sound=${(event: CustomEvent<boolean>) => call.setStereo(event.detail)}>
       <header>${this.top(call)}</header>
       <main>
-        <h1 class="unseen">${room.room}</h1>
+        <h1 class="unseen" tabindex="-1">${room.room}</h1>
         <re-stage .tiles=${tiles} mode=${this.mode} .mainSpeaker=${call.speakers.main(now)} .recent=${call.speakers.recent(now)} .hasSelfView=${this.hasSelfView}
           @re-visible=${(event: CustomEvent<string[]>) => call.show(new Set(event.detail))} @re-tile-do=${(event: CustomEvent<TileWish>) => this.onTile(event.detail)}>
           ${isAlone ? html`<div class="alone"><re-invite large .room=${room.room} .config=${this.config}></re-invite></div>` : nothing}

@@ -164,6 +164,7 @@ export class ReLobby extends ReElement {
     const w = this.words.refused;
     const known = w.byCode[code as keyof typeof w.byCode];
     return html`<re-notice kind="bad" role="alert">${known ?? w.other(message)}
+      ${code === "socket-blocked" && this.config?.lan ? html`<a slot="action" class="button small" href=${this.config.lan.ca_url}>${w.getCertificate}</a>` : nothing}
       ${code === "room-full" && canWatch ? html`<a slot="action" class="button small" href=${paths.watch(this.room)}>${this.words.lobby.watch}</a>` : nothing}</re-notice>`;
   }
 
