@@ -216,9 +216,10 @@ fn negotiate(
     now: Instant,
     remote: &RemoteTransport,
 ) -> Result<LocalTransport, Error> {
-    let RemoteTransport { ufrag, pwd, fingerprint, setup } = remote;
+    let RemoteTransport { ufrag, pwd, fingerprint, setup, is_lite } = remote;
+    let lite = if *is_lite { "a=ice-lite\r\n" } else { "" };
     let offer = format!(
-        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n\
+        "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\n{lite}\
          m=audio 9 UDP/TLS/RTP/SAVPF 0\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\na=recvonly\r\na=rtcp-mux\r\n\
          a=rtpmap:0 PCMU/8000\r\na=ice-ufrag:{ufrag}\r\na=ice-pwd:{pwd}\r\n\
          a=fingerprint:sha-256 {fingerprint}\r\na=setup:{}\r\n",

@@ -169,7 +169,7 @@ impl Peer {
             return Err(bad("the certificate has changed; open a new connection for it"));
         }
         if (&old.ufrag, &old.pwd) != (&new.ufrag, &new.pwd) {
-            let remote = super::sdp_in::RemoteTransport { setup: old.setup, ..new.clone() };
+            let remote = super::sdp_in::RemoteTransport { setup: old.setup, is_lite: old.is_lite, ..new.clone() };
             self.link.restart(now, remote).map_err(refused_transport)?;
             self.remote_candidates = 0;
             if self.phase != Phase::Connected {
@@ -429,3 +429,6 @@ fn refused_transport(error: rtc::shared::error::Error) -> MediaError {
 
 const DTLS_ALERT: u8 = 21;
 const GOODBYE_DOUBT: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests;

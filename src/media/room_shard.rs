@@ -104,6 +104,11 @@ impl Room {
         self.viewers.len()
     }
 
+    /// Whether there is this publisher.
+    pub fn has_peer(&self, key: PeerKey) -> bool {
+        self.peers.contains_key(&key)
+    }
+
     /// How many tracks flow.
     pub fn live_tracks(&self) -> usize {
         self.peers.values().map(|state| state.peer.live_tracks()).sum()

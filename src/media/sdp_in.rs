@@ -33,6 +33,8 @@ pub struct RemoteTransport {
     pub fingerprint: String,
     /// `a=setup`.
     pub setup: Setup,
+    /// `a=ice-lite`: it only answers checks, so we nominate.
+    pub is_lite: bool,
 }
 
 /// Who opens DTLS, as the offer says.
@@ -230,7 +232,8 @@ fn read_transport(session: &[&str], blocks: &[&[&str]], sections: &[Section]) ->
         Some("passive") => Setup::Passive,
         Some(_) => return Err(bad("a=setup of an offer is actpass, active or passive")),
     };
-    Ok(RemoteTransport { ufrag: ufrag.into(), pwd: pwd.into(), fingerprint, setup })
+    let is_lite = session.contains(&"a=ice-lite");
+    Ok(RemoteTransport { ufrag: ufrag.into(), pwd: pwd.into(), fingerprint, setup, is_lite })
 }
 
 /// A refusal of an SDP text.

@@ -25,7 +25,7 @@ use super::peer::PeerContext;
 use super::room_shard::{Room, Target, Turn};
 use super::socket::{RecvBuffers, Socket, SocketWire};
 use super::viewers::Viewers;
-use super::{Command, MediaError, RoomKey, ShardStats};
+use super::{Command, MediaError, PeerKey, RoomKey, ShardStats};
 
 /// A shard that is ready to run on a thread of its own.
 pub struct Shard {
@@ -197,7 +197,7 @@ impl Core {
             }
             Command::Publish { room, peer, reply, offer, tracks } => {
                 self.refresh_addresses(now);
-                if let Err(refusal) = self.may_publish(room) {
+                if let Err(refusal) = self.may_publish(room, peer) {
                     let _ = reply.send(Err(refusal));
                     return;
                 }
@@ -216,9 +216,12 @@ impl Core {
         }
     }
 
-    fn may_publish(&self, room: RoomKey) -> Result<(), MediaError> {
-        if !self.rooms.contains_key(&room) {
+    fn may_publish(&self, room: RoomKey, peer: PeerKey) -> Result<(), MediaError> {
+        let Some(state) = self.rooms.get(&room) else {
             return Err(MediaError { code: ErrorCode::RoomNotFound, message: "the room is closed".into() });
+        };
+        if state.has_peer(peer) {
+            return Ok(());
         }
         let most = self.options.half_open_peers;
         if self.rooms.values().map(|room| room.peers().1).sum::<usize>() >= most {
@@ -357,3 +360,54 @@ const WAKE: Token = Token(1);
 const BATCHES: usize = 8;
 const TICK: Duration = Duration::from_millis(1);
 const ADDRESSES_FRESH: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use tokio::sync::mpsc;
+
+    use super::super::Event;
+    use super::*;
+
+    fn core() -> Core {
+        let options = Options { udp_port: 0, half_open_peers: 0, ..Options::default() };
+        let socket = Socket::bind(0).unwrap();
+        Shard::new(Arc::new(options), LinkShared::new().unwrap(), socket, sync_channel(1).1).unwrap().0.core
+    }
+
+    fn open(core: &mut Core, room: RoomKey) -> mpsc::Receiver<Event> {
+        let (sender, events) = mpsc::channel(8);
+        core.on_command(Instant::now(), Command::OpenRoom { room, events: sender });
+        events
+    }
+
+    #[test]
+    fn a_panic_closes_its_room_and_no_other() {
+        let mut core = core();
+        let (one, two) = (RoomKey(1), RoomKey(2));
+        let (mut events, mut others) = (open(&mut core, one), open(&mut core, two));
+        core.in_room(Instant::now(), one, |_, _| panic!("this is a test"));
+        assert_eq!(core.counters.room_panics, 1);
+        assert_eq!(core.stats().rooms, 1);
+        assert_eq!(events.try_recv(), Ok(Event::Failed));
+        assert_eq!(others.try_recv(), Err(mpsc::error::TryRecvError::Empty));
+        core.settle(Instant::now());
+    }
+
+    #[test]
+    fn connections_that_are_being_set_up_are_limited() {
+        let mut core = core();
+        let _events = open(&mut core, RoomKey(1));
+        let refusal = core.may_publish(RoomKey(1), PeerKey(1)).unwrap_err();
+        assert_eq!(refusal.code, ErrorCode::LimitReached);
+    }
+
+    #[test]
+    fn an_idle_shard_waits_for_ever() {
+        let mut core = core();
+        let _events = open(&mut core, RoomKey(1));
+        core.settle(Instant::now());
+        assert_eq!(core.wait(Instant::now()), None);
+    }
+}

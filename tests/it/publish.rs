@@ -218,6 +218,34 @@ async fn a_screen_comes_goes_and_comes_back_on_the_same_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_opens_dtls_itself_is_answered() {
+    let stage = Stage::new();
+    let publisher = Publisher::new(1).await;
+    let offer = publisher.offer().await.replace("a=setup:actpass", "a=setup:active");
+    let answer = stage.publish(offer, camera()).await.unwrap();
+    assert!(answer.contains("a=setup:passive"));
+    publisher.accept(&answer).await;
+    publisher.connected().await;
+    publisher.play(5).await;
+    stage.counted("media_packets_in_total", 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_of_the_sender_reaches_the_recorder() {
+    let stage = Stage::new();
+    let publisher = Publisher::new(1).await;
+    stage.connect(&publisher).await;
+    let wait = async {
+        let mut reports = 0;
+        while reports < 2 {
+            publisher.play(10).await;
+            reports += stage.recorded().reports.len();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), wait).await.expect("reports come");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn media_goes_on_after_an_ice_restart() {
     let stage = Stage::new();
     let publisher = Publisher::new(1).await;
