@@ -138,6 +138,7 @@ async fn read(track: Arc<dyn TrackRemote>, codec: Codec, packets: mpsc::Sender<A
                     rtp_time: header.timestamp,
                     marker: header.marker,
                     arrival: std::time::Instant::now(),
+                    level: None,
                     payload: packet.payload,
                 },
             };

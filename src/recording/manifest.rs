@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use reelay_signaling::{ParticipantId, RecordingId, RecordingStatus, RoomName, Source};
 use serde::{Deserialize, Serialize};
 
+use super::report::Report;
+
 /// One recording: one folder, from start to stop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -119,6 +121,9 @@ pub struct SegmentEntry {
     /// Numbers by name; README lists them.
     #[serde(default)]
     pub counters: BTreeMap<String, u64>,
+    /// Bit rate, frame rate and size over time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Report>,
 }
 
 /// The picture of a file.
@@ -210,6 +215,33 @@ pub fn parse_file_name(name: &str) -> Option<(ParticipantId, Source, u32)> {
     let (participant, source, n): (ParticipantId, Source, u32) =
         (participant.parse().ok()?, source.parse().ok()?, n.parse().ok()?);
     (parts.next().is_none() && file_name(&participant, source, n) == name).then_some((participant, source, n))
+}
+
+impl SegmentEntry {
+    /// A file that has no block yet.
+    pub fn open(file: String, participant: ParticipantId, source: Source, person: String, name: String) -> Self {
+        Self {
+            file,
+            participant,
+            person,
+            name,
+            source,
+            open: true,
+            offset_ms: 0,
+            duration_ms: 0,
+            video: None,
+            audio: None,
+            bytes: 0,
+            sha256: None,
+            hashed_at: None,
+            closed_at: None,
+            close_reason: None,
+            sync: None,
+            gaps: Vec::new(),
+            counters: BTreeMap::new(),
+            report: None,
+        }
+    }
 }
 
 impl Manifest {

@@ -10,17 +10,35 @@ pub mod shelf;
 pub mod storage;
 
 mod api;
+mod black;
+mod clock;
 mod cluster;
-#[cfg(test)]
-pub(crate) mod faulty;
+mod cuts;
+mod events;
+mod feed;
 mod finish;
+mod hash;
+mod keeper;
+mod keyframes;
+mod lane;
+mod levels;
+mod life;
 mod manifest;
-#[cfg(test)]
-mod segment_tests;
+mod recorder;
+mod recover;
+mod report;
+mod segment;
+mod session;
 mod sidecar;
+mod store;
+mod timeline;
 
 pub use api::{Accepted, ConsentPolicy, Input, Options, Reply, StartError, StartPolicy, Tracks, Update};
+pub use events::WallClock;
 pub use manifest::{
     AudioInfo, Gap, Manifest, ManifestError, Pause, Person, SegmentEntry, VideoInfo, file_name, parse_file_name,
     parse_manifest,
 };
+pub use recorder::{Recorder, RecorderThread};
+pub use report::{Report, Step};
+pub use store::{free_bytes, hours};

@@ -49,9 +49,8 @@ impl RoomState {
         };
         let index = self.admit(now, newcomer)?;
         let id = self.members[index].id.clone();
-        self.members[index].announced = true;
-        self.welcome(index, false);
         self.announce(index, wording);
+        self.welcome(index, false);
         self.sync_legs();
         Ok(id)
     }

@@ -1,6 +1,1 @@
-//! Rooms without sockets and media: what people are told, what the media plane is asked, what observers hear.
-
-mod flow;
-mod people;
-mod web;
-mod world;
+//! x

@@ -21,6 +21,8 @@ pub struct Packet {
     pub marker: bool,
     /// When it was read from the socket.
     pub arrival: Instant,
+    /// Sound level in −dBov, where it is known.
+    pub level: Option<u8>,
     /// Without RTP header and padding; empty when it was padding only.
     pub payload: Bytes,
 }
@@ -47,7 +49,7 @@ impl Default for OrderLimits {
 pub struct Frame {
     /// Its RTP time.
     pub time: RtpTime,
-    /// Counts restarts of the sequence; times of different epochs have nothing to do with each other.
+    /// Counts restarts of the numbers; times of different epochs have nothing to do with each other.
     pub epoch: u32,
     /// Decodable by itself; always true for audio.
     pub is_keyframe: bool,
@@ -57,6 +59,8 @@ pub struct Frame {
     pub samples: u32,
     /// Channels of an Opus packet; 0 for video.
     pub channels: u8,
+    /// Sound level in −dBov, where it is known.
+    pub level: Option<u8>,
     /// Packets that were given up right before it.
     pub lost_before: u64,
     /// CodecPrivate, where the frame carries one (AV1).
@@ -91,8 +95,24 @@ pub struct OrderCounters {
     pub malformed: u64,
     /// Whole or torn video frames that were left out, because they cannot be decoded or nobody refers to them.
     pub skipped: u64,
-    /// Restarts of the sequence without a new SSRC.
+    /// Restarts of sequence or timestamps without a new SSRC.
     pub restarts: u64,
+}
+
+impl OrderCounters {
+    /// Both together.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            missing: self.missing + other.missing,
+            repaired: self.repaired + other.repaired,
+            lost: self.lost + other.lost,
+            duplicates: self.duplicates + other.duplicates,
+            late: self.late + other.late,
+            malformed: self.malformed + other.malformed,
+            skipped: self.skipped + other.skipped,
+            restarts: self.restarts + other.restarts,
+        }
+    }
 }
 
 /// Order and frames of one SSRC.
@@ -108,6 +128,7 @@ pub struct Order {
     next: Option<i64>,
     highest: i64,
     first_arrival: Option<Instant>,
+    latest: Option<(RtpTime, Instant)>,
     strays: u16,
     last_stray: u16,
     epoch: u32,
@@ -122,6 +143,7 @@ pub struct Order {
 #[derive(Debug)]
 struct Waiting {
     time: RtpTime,
+    level: Option<u8>,
     marker: bool,
     starts_keyframe: bool,
     payload: Bytes,
@@ -157,6 +179,7 @@ impl Order {
             next: None,
             highest: i64::MIN,
             first_arrival: None,
+            latest: None,
             strays: 0,
             last_stray: 0,
             epoch: 0,
@@ -184,14 +207,22 @@ impl Order {
             self.counters.duplicates += 1;
             return None;
         }
+        if seq > self.highest && self.is_new_time_base(&packet) {
+            self.begin_epoch(seq, packet.arrival);
+        }
         self.first_arrival.get_or_insert(packet.arrival);
+        let is_latest = seq > self.highest;
         self.note_holes(seq, packet.arrival);
         let time = self.times.unwrap(packet.rtp_time);
+        if is_latest {
+            self.latest = Some((time, packet.arrival));
+        }
         self.bytes += packet.payload.len() + PACKET_OVERHEAD;
         let starts_keyframe = self.codec != Codec::Opus
             && assemble::shape(self.codec, &packet.payload, packet.marker, false)
                 .is_some_and(|shape| shape.is_keyframe);
-        let waiting = Waiting { time, marker: packet.marker, starts_keyframe, payload: packet.payload };
+        let (marker, level) = (packet.marker, packet.level);
+        let waiting = Waiting { time, level, marker, starts_keyframe, payload: packet.payload };
         self.waiting.insert(seq, waiting);
         self.advance(packet.arrival, false);
         Some(time)
@@ -236,7 +267,7 @@ impl Order {
         (!self.times.is_new()).then(|| self.times.peek(stamp))
     }
 
-    /// Counts restarts of the sequence.
+    /// Counts restarts of the numbers.
     pub fn epoch(&self) -> u32 {
         self.epoch
     }
@@ -274,10 +305,33 @@ impl Order {
         self.next = None;
         self.highest = i64::MIN;
         self.first_arrival = None;
+        self.latest = None;
         self.last_time = None;
         self.epoch += 1;
         self.counters.restarts += 1;
         self.break_chain();
+    }
+
+    /// The timestamps go on elsewhere: back, or further than time has.
+    fn is_new_time_base(&self, packet: &Packet) -> bool {
+        let Some((time, arrival)) = self.latest else { return false };
+        let moved_us = RtpTime(self.times.peek(packet.rtp_time).0 - time.0).to_us(self.codec.clock_hz());
+        let passed = packet.arrival.saturating_duration_since(arrival).as_micros() as i64;
+        moved_us < -BACK_US || moved_us - passed > AHEAD_US
+    }
+
+    /// What follows has another time; the frames may still hang together.
+    fn begin_epoch(&mut self, seq: i64, now: Instant) {
+        self.flush(now);
+        if let Some(next) = self.next.filter(|next| *next < seq) {
+            self.counters.missing += (seq - next) as u64;
+            self.skip_to(next, seq);
+        }
+        self.highest = self.highest.max(seq - 1);
+        self.times = RtpUnwrapper::default();
+        self.last_time = None;
+        self.epoch += 1;
+        self.counters.restarts += 1;
     }
 
     fn note_holes(&mut self, seq: i64, arrival: Instant) {
@@ -387,6 +441,7 @@ impl Order {
             size: None,
             samples: toc.samples,
             channels: toc.channels,
+            level: packet.level,
             lost_before: std::mem::take(&mut self.lost_before),
             codec_private: None,
             data: packet.payload,
@@ -444,6 +499,7 @@ impl Order {
             size: whole.size,
             samples: 0,
             channels: 0,
+            level: None,
             lost_before: std::mem::take(&mut self.lost_before),
             codec_private: whole.codec_private,
             data: whole.data,
@@ -475,6 +531,9 @@ impl Order {
     }
 }
 
+/// Timestamps of later packets are never earlier, but for a little disorder.
+const BACK_US: i64 = 100_000;
+const AHEAD_US: i64 = 2_500_000;
 const PACKET_OVERHEAD: usize = 96;
 const MAX_FRAME_BYTES: usize = 8 << 20;
 const MAX_FRAME_PACKETS: usize = 16_384;

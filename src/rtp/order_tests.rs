@@ -44,6 +44,7 @@ impl Vp8Flow {
                     rtp_time: 4_294_000_000_u32.wrapping_add(n * 3000),
                     marker: i == last,
                     arrival: start + STEP * (n * 33 + i as u32),
+                    level: None,
                     payload: payload.into(),
                 });
                 seq = seq.wrapping_add(1);
@@ -165,6 +166,18 @@ fn sender_that_begins_anew_is_followed() {
     assert_eq!(frames.iter().filter(|frame| frame.epoch == 1).map(number).last(), Some(59));
 }
 
+#[test]
+fn timestamps_that_jump_begin_a_new_epoch_without_losing_a_frame() {
+    let mut packets = opus_packets(100, Instant::now());
+    for packet in &mut packets[50..] {
+        packet.rtp_time = packet.rtp_time.wrapping_add(500_000_000);
+    }
+    let (frames, order) = run(packets, Codec::Opus);
+    assert_eq!(frames.len(), 100);
+    assert_eq!(frames.iter().filter(|frame| frame.epoch == 1).count(), 50);
+    assert_eq!(order.counters(), OrderCounters { restarts: 1, ..OrderCounters::default() });
+}
+
 fn opus_packets(count: u32, start: Instant) -> Vec<Packet> {
     (0..count)
         .map(|n| Packet {
@@ -172,6 +185,7 @@ fn opus_packets(count: u32, start: Instant) -> Vec<Packet> {
             rtp_time: n * 960,
             marker: false,
             arrival: start + STEP * (20 * n),
+            level: None,
             payload: [&[0x78], &n.to_be_bytes()[..]].concat().into(),
         })
         .collect()
@@ -234,7 +248,7 @@ proptest! {
             let mut order = Order::new(codec, limits);
             for (i, (seq, rtp_time, marker, payload)) in packets.iter().cloned().enumerate() {
                 let arrival = start + STEP * i as u32;
-                order.push(Packet { seq, rtp_time, marker, arrival, payload: payload.into() });
+                order.push(Packet { seq, rtp_time, marker, arrival, level: None, payload: payload.into() });
                 prop_assert!(order.bytes <= 2_000 + 200);
             }
             order.flush(start + STEP * 10_000);

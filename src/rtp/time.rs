@@ -16,7 +16,7 @@ impl RtpTime {
     }
 }
 
-/// Microseconds since the recording began, on the server's clock.
+/// Microseconds on the clock of a recording, which every file of it shares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct MediaTime(i64);
 

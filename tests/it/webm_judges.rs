@@ -48,7 +48,7 @@ fn record(dir: &Path, header: &Header, feed: impl FnOnce(&mut SegmentFile)) -> P
 }
 
 /// Fails unless every judge is content. Returns packets of video and audio as ffprobe counts them.
-fn judge(path: &Path) -> (u64, u64) {
+pub fn judge(path: &Path) -> (u64, u64) {
     let file = path.to_str().unwrap();
     let probe = "-v warning -count_packets -show_entries stream=codec_type,nb_read_packets -of csv=p=0";
     let counts = silent("ffprobe", &[&probe.split(' ').collect::<Vec<_>>()[..], &[file]].concat());

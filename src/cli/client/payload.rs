@@ -105,6 +105,7 @@ mod tests {
                     rtp_time: packet.header.timestamp,
                     marker: packet.header.marker,
                     arrival: start + Duration::from_micros(unit.at_us),
+                    level: None,
                     payload: packet.payload,
                 });
             }

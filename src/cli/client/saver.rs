@@ -336,6 +336,7 @@ mod tests {
                     rtp_time: header.timestamp,
                     marker: header.marker,
                     arrival,
+                    level: None,
                     payload: packet.payload,
                 };
                 saver.on_packet(Arrived { codec, ssrc: header.ssrc, packet });

@@ -25,11 +25,11 @@ export interface Config {
   media: { udp_port: number; addresses: string[] };
 }
 
-/** What `--lan` adds: where others on this network find the server, and the certificate that they must trust. */
+/** What `--lan` adds: where others on this network find the server. */
 export interface Lan {
-  urls: string[];
-  ca_url: string;
-  fingerprint: string;
+  url?: string;
+  urls?: string[];
+  fingerprint?: string;
 }
 
 export interface LiveRoom {

@@ -9,31 +9,25 @@ export interface Sample {
   lost: number;
   frozen_ms: number;
   rtt_ms: number;
-  /** The m-lines that should carry something now, `""` for none: everything muted, or off screen. */
-  expected: string;
+  /** False while nothing is expected: everything muted, or off screen. */
+  isExpected: boolean;
 }
 
 /** Judges one person: worse at the second look, better only after 10 s, lost after 2 s without packets. */
 export class QualityJudge {
   quality: Quality = "good";
   private samples: Sample[] = [];
-  private previous: Sample | null = null;
-  private graceUntil = 0;
   private lastPacketAt: number | null = null;
   private better: { quality: Quality; since: number } | null = null;
   private worse: { quality: Quality; since: number } | null = null;
 
   add(sample: Sample): Quality {
-    const { previous } = this;
-    const hasNew = previous === null || sample.received > previous.received;
-    if (hasNew || sample.expected === "") this.lastPacketAt = sample.at;
-    // What was off and comes back counts the pause as a freeze: begin anew, a little later.
-    if (previous !== null && previous.expected !== sample.expected) this.graceUntil = sample.at + GRACE_MS;
-    this.previous = sample;
-    if (sample.at < this.graceUntil) this.samples = [];
+    const previous = this.samples.at(-1);
+    const hasNew = previous === undefined || sample.received > previous.received;
+    if (hasNew || !sample.isExpected) this.lastPacketAt = sample.at;
     this.samples = [...this.samples.filter((one) => sample.at - one.at <= WINDOW_MS), sample];
     const silent_ms = sample.at - (this.lastPacketAt ?? sample.at);
-    const now = sample.expected !== "" && silent_ms >= LOST_MS ? "lost" : judge(this.samples);
+    const now = sample.isExpected && silent_ms >= LOST_MS ? "lost" : judge(this.samples);
     this.turn(now, sample.at);
     return this.quality;
   }
@@ -92,11 +86,11 @@ export function samplesOf(
     if (entry["type"] !== "inbound-rtp" || typeof entry["mid"] !== "string") continue;
     const who = owner(entry["mid"]);
     if (who === null) continue;
-    const sum = people.get(who.participant) ?? { at, received: 0, lost: 0, frozen_ms: 0, rtt_ms: 0, expected: "" };
+    const sum = people.get(who.participant) ?? { at, received: 0, lost: 0, frozen_ms: 0, rtt_ms: 0, isExpected: false };
     sum.received += number(entry["packetsReceived"]);
     sum.lost += Math.max(0, number(entry["packetsLost"]));
     if (who.isExpected) sum.frozen_ms += number(entry["totalFreezesDuration"]) * 1000;
-    if (who.isExpected) sum.expected += `${entry["mid"]} `;
+    sum.isExpected ||= who.isExpected;
     people.set(who.participant, sum);
   }
   for (const sample of people.values()) sample.rtt_ms = rtt_ms;
@@ -126,5 +120,4 @@ const RANK: Record<Quality, number> = { good: 0, weak: 1, poor: 2, lost: 3 };
 const WINDOW_MS = 5_000;
 const WORSE_MS = 1_000;
 const BETTER_MS = 10_000;
-const GRACE_MS = 2_500;
 const LOST_MS = 2_000;

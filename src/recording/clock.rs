@@ -1,0 +1,348 @@
+//! The sender's clock on the server's: RTP time of each stream to microseconds of the server's monotonic clock.
+//! By arrival at first, by sender reports when they are there; changed by slew only, except where time really jumped.
+//! Pure: all times come as arguments. `server_us` counts from an instant that the caller chose.
+
+use std::collections::VecDeque;
+
+use reelay_signaling::Kind;
+
+use crate::rtp::NtpTime;
+
+/// Both streams of one sender, so that they share one wall clock.
+#[derive(Debug, Default)]
+pub struct SenderClock {
+    lines: [Option<Line>; 2],
+    ntp_base: Option<NtpTime>,
+    /// Server time minus the sender's wall clock; `None` until both streams have reports.
+    tie: Option<f64>,
+    tie_moved_us: i64,
+    counters: ClockCounters,
+}
+
+/// What happened so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ClockCounters {
+    /// Sender reports that fit to those before.
+    pub reports: u64,
+    /// Sender reports far off the others.
+    pub rejected: u64,
+    /// Steps of a sender's clock that were followed.
+    pub steps: u64,
+    /// Times that media time jumped forward, because the wall clock had gone on.
+    pub jumps: u64,
+}
+
+#[derive(Debug)]
+struct Line {
+    first_arrival_us: i64,
+    packets: u32,
+    /// Arrival minus RTP time: of the last minute, of ten seconds and of two.
+    minute: LowestOf,
+    while_ago: LowestOf,
+    moment: LowestOf,
+    /// Arrival minus the sender's wall clock, of the last minute.
+    ties: LowestOf,
+    fit: Fit,
+    /// Takes steps of the sender's wall clock out again, so that they do not move media time.
+    era_us: f64,
+    jump_due: bool,
+    offset: Option<f64>,
+    mapped_rtp_us: i64,
+}
+
+impl SenderClock {
+    /// A new SSRC, or the old one with new numbers: nothing is known of its time yet.
+    pub fn begin(&mut self, kind: Kind, now_us: i64) {
+        self.lines[kind as usize] = Some(Line::new(now_us));
+    }
+
+    /// A packet arrived.
+    pub fn on_packet(&mut self, kind: Kind, rtp_us: i64, arrival_us: i64) {
+        let Some(line) = &mut self.lines[kind as usize] else { return };
+        line.packets = line.packets.saturating_add(1);
+        let raw = (arrival_us - rtp_us) as f64;
+        line.minute.add(arrival_us, raw);
+        line.while_ago.add(arrival_us, raw);
+        line.moment.add(arrival_us, raw);
+        if let Some(ntp_us) = line.ntp(rtp_us) {
+            line.ties.add(arrival_us, arrival_us as f64 - ntp_us);
+        }
+        self.move_tie(arrival_us);
+    }
+
+    /// A sender report arrived; `rtp_us` is its RTP time on the same scale as the packets'.
+    pub fn on_report(&mut self, kind: Kind, rtp_us: i64, ntp: NtpTime, arrival_us: i64) {
+        // A sender without a wall clock sends 0.
+        if ntp.0 == 0 {
+            return;
+        }
+        let base = *self.ntp_base.get_or_insert(ntp);
+        let Some(line) = &mut self.lines[kind as usize] else { return };
+        let point = (rtp_us, signed_us(ntp, base));
+        match line.fit.add(point) {
+            Fitted::Taken => self.counters.reports += 1,
+            Fitted::Suspect => self.counters.rejected += 1,
+            Fitted::Stepped { by_us } => {
+                self.counters.steps += 1;
+                let ntp_us = line.fit.at(rtp_us).unwrap_or_default() + line.era_us;
+                let lag = line.moment.lowest().map(|raw| raw + rtp_us as f64 - ntp_us);
+                let agrees = self.tie.zip(lag).is_some_and(|(tie, lag)| (lag - tie).abs() < AGREES_US);
+                if agrees {
+                    // Arrivals went the same way: time did pass while the RTP clock stood still.
+                    line.jump_due = true;
+                    line.ties.clear();
+                } else {
+                    line.era_us -= by_us;
+                }
+                self.join_eras();
+            }
+        }
+        if self.tie.is_none() && self.lines.iter().flatten().all(|line| line.fit.is_ready()) {
+            self.tie = self.lowest_tie().or_else(|| self.estimated_tie());
+            self.tie_moved_us = arrival_us;
+        }
+    }
+
+    /// True when enough packets came to place the stream's first frame.
+    pub fn is_ready(&self, kind: Kind, now_us: i64) -> bool {
+        let Some(line) = &self.lines[kind as usize] else { return true };
+        line.offset.is_some()
+            || line.packets >= FIRST_PACKETS
+            || (line.packets > 0 && now_us - line.first_arrival_us >= FIRST_WAIT_US)
+    }
+
+    /// Server time of a frame; to be called in the order of frames.
+    pub fn map(&mut self, kind: Kind, rtp_us: i64) -> i64 {
+        let tie = self.tie;
+        let Some(line) = &mut self.lines[kind as usize] else { return rtp_us };
+        let by_reports = tie.and_then(|tie| Some(line.ntp(rtp_us)? + tie - rtp_us as f64));
+        let mut is_jump = std::mem::take(&mut line.jump_due);
+        let target = match (by_reports, line.minute.lowest(), line.while_ago.lowest()) {
+            (Some(target), _, _) => target,
+            (None, Some(minute), Some(recent)) if recent - minute > STALL_US => {
+                // Nothing came in time for ten seconds: the capture stood still, and nobody reports it.
+                is_jump = true;
+                line.minute.clear();
+                recent
+            }
+            (None, Some(minute), _) => minute,
+            (None, None, _) => line.offset.unwrap_or_default(),
+        };
+        let offset = match line.offset {
+            None => target,
+            Some(offset) if is_jump && target - offset > JUMP_US => {
+                self.counters.jumps += 1;
+                target
+            }
+            Some(offset) => {
+                let most = (rtp_us - line.mapped_rtp_us).unsigned_abs() as f64 * SLEW;
+                offset + (target - offset).clamp(-most, most)
+            }
+        };
+        line.offset = Some(offset);
+        line.mapped_rtp_us = rtp_us;
+        rtp_us.saturating_add(offset.round() as i64)
+    }
+
+    /// True when both streams are placed by sender reports.
+    pub fn is_by_reports(&self) -> bool {
+        self.tie.is_some()
+    }
+
+    /// What happened so far.
+    pub fn counters(&self) -> ClockCounters {
+        self.counters
+    }
+
+    fn lowest_tie(&self) -> Option<f64> {
+        self.lines.iter().flatten().filter_map(|line| line.ties.lowest()).min_by(f64::total_cmp)
+    }
+
+    /// Before any packet was measured against the fit: from what was measured against RTP time.
+    fn estimated_tie(&self) -> Option<f64> {
+        let of = |line: &Line| {
+            let (rtp_us, _) = line.fit.last()?;
+            Some(line.minute.lowest()? + rtp_us as f64 - line.ntp(rtp_us)?)
+        };
+        self.lines.iter().flatten().filter_map(of).min_by(f64::total_cmp)
+    }
+
+    fn move_tie(&mut self, now_us: i64) {
+        let (Some(tie), Some(target)) = (self.tie, self.lowest_tie()) else { return };
+        let most = (now_us - self.tie_moved_us).max(0) as f64 * SLEW;
+        self.tie = Some(tie + (target - tie).clamp(-most, most));
+        self.tie_moved_us = self.tie_moved_us.max(now_us);
+    }
+
+    /// After both streams saw the same step of the wall clock, both take out exactly the same.
+    fn join_eras(&mut self) {
+        if let [Some(a), Some(b)] = &mut self.lines
+            && a.era_us != b.era_us
+            && (a.era_us - b.era_us).abs() < SAME_STEP_US
+        {
+            let mean = (a.era_us + b.era_us) / 2.0;
+            (a.era_us, b.era_us) = (mean, mean);
+        }
+    }
+}
+
+impl Line {
+    fn new(now_us: i64) -> Self {
+        Self {
+            first_arrival_us: now_us,
+            packets: 0,
+            minute: LowestOf::last(60_000_000),
+            while_ago: LowestOf::last(10_000_000),
+            moment: LowestOf::last(2_000_000),
+            ties: LowestOf::last(60_000_000),
+            fit: Fit::default(),
+            era_us: 0.0,
+            jump_due: false,
+            offset: None,
+            mapped_rtp_us: 0,
+        }
+    }
+
+    fn ntp(&self, rtp_us: i64) -> Option<f64> {
+        Some(self.fit.at(rtp_us)? + self.era_us)
+    }
+}
+
+/// The sender's wall clock as a line over its RTP time, from the reports of the last minute.
+#[derive(Debug, Default)]
+struct Fit {
+    points: VecDeque<(i64, i64)>,
+    suspects: Vec<(i64, i64)>,
+    /// Wall clock minus RTP time at the middle, the middle, and how much faster the wall clock goes.
+    line: Option<(f64, i64, f64)>,
+}
+
+enum Fitted {
+    Taken,
+    Suspect,
+    Stepped { by_us: f64 },
+}
+
+impl Fit {
+    fn at(&self, rtp_us: i64) -> Option<f64> {
+        let (difference, middle, slope) = self.line?;
+        Some(rtp_us as f64 + difference + (rtp_us - middle) as f64 * slope)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.line.is_some()
+    }
+
+    fn last(&self) -> Option<(i64, i64)> {
+        self.points.back().copied()
+    }
+
+    fn add(&mut self, point: (i64, i64)) -> Fitted {
+        let Some(expected) = self.at(point.0) else {
+            self.take(point);
+            return Fitted::Taken;
+        };
+        if (point.1 as f64 - expected).abs() <= OUTLIER_US {
+            self.suspects.clear();
+            self.take(point);
+            return Fitted::Taken;
+        }
+        let agrees = |other: &(i64, i64)| ((point.1 - other.1) - (point.0 - other.0)).abs() < SUSPECTS_AGREE_US;
+        self.suspects.retain(agrees);
+        self.suspects.push(point);
+        if self.suspects.len() < STEP_REPORTS {
+            return Fitted::Suspect;
+        }
+        self.points.clear();
+        self.line = None;
+        for suspect in std::mem::take(&mut self.suspects) {
+            self.take(suspect);
+        }
+        Fitted::Stepped { by_us: self.at(point.0).unwrap_or(expected) - expected }
+    }
+
+    fn take(&mut self, point: (i64, i64)) {
+        self.points.push_back(point);
+        let is_old = |first: &(i64, i64)| point.0 - first.0 > FIT_SPAN_US;
+        while self.points.len() > MAX_REPORTS || self.points.front().is_some_and(is_old) {
+            self.points.pop_front();
+        }
+        let middle = self.points.iter().map(|p| p.0 - point.0).sum::<i64>() / self.points.len() as i64 + point.0;
+        let count = self.points.len() as f64;
+        let difference = |p: &(i64, i64)| (p.1 - p.0) as f64;
+        let mean = self.points.iter().map(difference).sum::<f64>() / count;
+        let span = self.points.front().map_or(0, |first| point.0 - first.0);
+        // Over a short time the noise of reports is larger than any drift.
+        let slope = if span < SLOPE_SPAN_US {
+            0.0
+        } else {
+            let (mut above, mut below) = (0.0, 0.0);
+            for p in &self.points {
+                let x = (p.0 - middle) as f64;
+                above += x * (difference(p) - mean);
+                below += x * x;
+            }
+            if below > 0.0 { (above / below).clamp(-MAX_DRIFT, MAX_DRIFT) } else { 0.0 }
+        };
+        self.line = Some((mean, middle, slope));
+    }
+}
+
+/// The lowest value of a time that ends now.
+#[derive(Debug)]
+struct LowestOf {
+    span_us: i64,
+    /// Time and value; values rise from front to back.
+    rising: VecDeque<(i64, f64)>,
+}
+
+impl LowestOf {
+    fn last(span_us: i64) -> Self {
+        Self { span_us, rising: VecDeque::new() }
+    }
+
+    fn add(&mut self, at_us: i64, value: f64) {
+        while self.rising.front().is_some_and(|(at, _)| at_us - at > self.span_us) {
+            self.rising.pop_front();
+        }
+        while self.rising.back().is_some_and(|(_, back)| *back >= value) {
+            self.rising.pop_back();
+        }
+        // One value per step of time is enough, so that a rising flow does not fill memory.
+        let step = self.span_us / 200;
+        if self.rising.back().is_none_or(|(at, _)| at_us - at >= step) {
+            self.rising.push_back((at_us, value));
+        }
+    }
+
+    fn lowest(&self) -> Option<f64> {
+        self.rising.front().map(|(_, value)| *value)
+    }
+
+    fn clear(&mut self) {
+        self.rising.clear();
+    }
+}
+
+/// Signed, so that the wrap of NTP seconds in 2036 does not matter.
+fn signed_us(ntp: NtpTime, base: NtpTime) -> i64 {
+    let difference = ntp.0.wrapping_sub(base.0) as i64;
+    let (seconds, fraction) = (difference >> 32, difference & 0xffff_ffff);
+    seconds * 1_000_000 + ((fraction * 1_000_000) >> 32)
+}
+
+/// 5 ms a second.
+const SLEW: f64 = 0.005;
+const FIRST_PACKETS: u32 = 50;
+const FIRST_WAIT_US: i64 = 1_000_000;
+const FIT_SPAN_US: i64 = 60_000_000;
+const SLOPE_SPAN_US: i64 = 25_000_000;
+const MAX_REPORTS: usize = 64;
+const MAX_DRIFT: f64 = 0.001;
+const OUTLIER_US: f64 = 500_000.0;
+const SUSPECTS_AGREE_US: i64 = 100_000;
+const STEP_REPORTS: usize = 3;
+const AGREES_US: f64 = 500_000.0;
+const SAME_STEP_US: f64 = 100_000.0;
+const STALL_US: f64 = 1_000_000.0;
+const JUMP_US: f64 = 100_000.0;

@@ -1,0 +1,245 @@
+//! After a crash: finishes what was left open, oldest first, while the server runs already. Then hashes what is finished.
+//! The only other user of these folders is the recorder, and it never goes back to a recording of an earlier start.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use reelay_signaling::{RecordingId, RecordingStatus};
+use tokio::sync::mpsc::UnboundedSender;
+use tracing::{info, warn};
+
+use super::api::Update;
+use super::events::{self, WallClock};
+use super::hash;
+use super::manifest::{AudioInfo, Manifest, SegmentEntry, VideoInfo, parse_file_name};
+use super::repair::{self, Outcome, RepairReport};
+use super::storage::Storage;
+use super::store::{self, Sureness};
+use crate::webm;
+
+/// What was there when the server started.
+pub struct Work {
+    /// The disk.
+    pub storage: Arc<dyn Storage>,
+    /// The recordings folder.
+    pub dir: PathBuf,
+    /// The recordings in it, oldest first.
+    pub found: Vec<RecordingId>,
+    /// For the times in manifests.
+    pub wall: WallClock,
+    /// Server time 0.
+    pub zero: Instant,
+}
+
+/// Starts the thread; `to_hash` brings recordings that were closed since.
+///
+/// # Errors
+/// When no thread can be made.
+pub fn start(
+    work: Work,
+    updates: UnboundedSender<Update>,
+    to_hash: Receiver<PathBuf>,
+    stop: Arc<AtomicBool>,
+) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("reelay-repair".into()).spawn(move || {
+        let mut unhashed = Vec::new();
+        for id in &work.found {
+            if stop.load(Ordering::Relaxed) {
+                return;
+            }
+            let folder = work.dir.join(id.as_str());
+            match work.look(&folder, id, &updates) {
+                Ok(Found::Whole) => {}
+                Ok(Found::Unhashed) => unhashed.push(folder),
+                Err(error) => warn!(recording = %id, %error, "cannot repair a recording"),
+            }
+        }
+        for folder in unhashed {
+            work.hash(&folder, &updates, &stop);
+        }
+        while !stop.load(Ordering::Relaxed) {
+            match to_hash.recv_timeout(STOP_WITHIN) {
+                Ok(folder) => work.hash(&folder, &updates, &stop),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    })
+}
+
+enum Found {
+    Whole,
+    Unhashed,
+}
+
+impl Work {
+    fn look(&self, folder: &Path, id: &RecordingId, updates: &UnboundedSender<Update>) -> io::Result<Found> {
+        let parts = parts(folder)?;
+        let known = store::read_manifest(folder);
+        let manifest = match (known, parts.is_empty()) {
+            (Ok(manifest), true) if !is_unfinished(&manifest) => {
+                let is_hashed = manifest.files.iter().all(|entry| entry.sha256.is_some());
+                return Ok(if is_hashed { Found::Whole } else { Found::Unhashed });
+            }
+            (Ok(manifest), _) => manifest,
+            // A folder without a file of ours is none of ours.
+            (Err(_), true) => return Ok(Found::Whole),
+            (Err(error), false) => {
+                warn!(recording = %id, %error, "a manifest is lost and made anew");
+                match unknown(id, folder) {
+                    Some(manifest) => manifest,
+                    None => return Ok(Found::Whole),
+                }
+            }
+        };
+        self.repair(folder, manifest, &parts, updates)?;
+        Ok(Found::Unhashed)
+    }
+
+    fn repair(
+        &self,
+        folder: &Path,
+        mut manifest: Manifest,
+        parts: &[PathBuf],
+        updates: &UnboundedSender<Update>,
+    ) -> io::Result<()> {
+        manifest.state = RecordingStatus::Repairing;
+        let _ = updates.send(Update::Manifest(manifest.clone()));
+        let began = Instant::now();
+        for part in parts {
+            let Some(name) = webm::final_path(part).file_name().and_then(|name| name.to_str()).map(str::to_owned)
+            else {
+                continue;
+            };
+            match repair::repair(&self.storage, part) {
+                Ok(report) if report.outcome == Outcome::Removed => manifest.files.retain(|entry| entry.file != name),
+                Ok(report) => self.note(&mut manifest, &name, &report, folder),
+                Err(error) => {
+                    warn!(recording = %manifest.id, %error, "a file cannot be repaired");
+                    for entry in manifest.files.iter_mut().filter(|entry| entry.file == name) {
+                        entry.open = false;
+                        entry.close_reason = Some("unusable".into());
+                    }
+                }
+            }
+        }
+        // Closed, renamed, and the manifest did not hear of it any more.
+        let open: Vec<String> = manifest.files.iter().filter(|f| f.open).map(|f| f.file.clone()).collect();
+        for name in open {
+            match repair::repair(&self.storage, &folder.join(&name)) {
+                Ok(report) => self.note(&mut manifest, &name, &report, folder),
+                Err(_) => manifest.files.retain(|entry| entry.file != name),
+            }
+        }
+        manifest.files.sort_by_key(|entry| entry.offset_ms);
+        let end = manifest.files.iter().map(|entry| entry.offset_ms + entry.duration_ms).max().unwrap_or(0);
+        manifest.duration_ms = end;
+        manifest.state = if manifest.files.is_empty() { RecordingStatus::Failed } else { RecordingStatus::Recovered };
+        if manifest.files.is_empty() {
+            manifest.reason = Some("nothing-usable".into());
+        }
+        if manifest.ended_at.is_none() {
+            manifest.ended_at = Some(ended_at(folder, &manifest));
+        }
+        store::write_manifest(folder, &manifest, Sureness::Power)?;
+        let at = self.now();
+        let event = serde_json::json!({"type": "repaired", "files": manifest.files.len(), "state": manifest.state});
+        let line = events::line(event, end, &at);
+        store::append(&folder.join(store::EVENTS), format!("{line}\n").as_bytes())?;
+        let took_ms = began.elapsed().as_millis() as u64;
+        info!(recording = %manifest.id, files = manifest.files.len(), took_ms, "recording repaired");
+        let _ = updates.send(Update::Event { recording: manifest.id.clone(), line });
+        let _ = updates.send(Update::Manifest(manifest));
+        Ok(())
+    }
+
+    /// Brings the entry of a repaired file up to date, or makes one from its name.
+    fn note(&self, manifest: &mut Manifest, name: &str, report: &RepairReport, folder: &Path) {
+        let Some((participant, source, _)) = parse_file_name(name) else { return };
+        if manifest.file(name).is_none() {
+            let known = manifest.participants.iter().find(|person| person.id == participant);
+            let (person, shown) = known.map(|p| (p.person.clone(), p.name.clone())).unwrap_or_default();
+            manifest.files.push(SegmentEntry::open(name.to_owned(), participant, source, person, shown));
+        }
+        let Some(entry) = manifest.files.iter_mut().find(|entry| entry.file == name) else { return };
+        entry.open = false;
+        entry.duration_ms = report.duration_ms;
+        entry.bytes = report.bytes;
+        entry.close_reason = Some("repaired".into());
+        entry.closed_at = Some(modified(&folder.join(name)).unwrap_or_else(|| self.now()));
+        (entry.sha256, entry.hashed_at) = (None, None);
+        let tally = &report.tally;
+        let has_video = tally.video.blocks > tally.video.fills;
+        entry.video = report.video.filter(|_| has_video).map(|codec| {
+            let (width, height) = tally.size.unwrap_or_default();
+            let codec = match codec {
+                webm::VideoCodec::Vp8 => "vp8",
+                webm::VideoCodec::Vp9 => "vp9",
+                webm::VideoCodec::Av1 => "av1",
+            };
+            VideoInfo { codec: codec.into(), width: width.into(), height: height.into() }
+        });
+        let had = entry.audio.take();
+        let has_audio = tally.audio.blocks > tally.audio.fills;
+        entry.audio = has_audio.then(|| had.unwrap_or(AudioInfo { codec: "opus".into(), channels: 2 }));
+    }
+
+    fn hash(&self, folder: &Path, updates: &UnboundedSender<Update>, stop: &AtomicBool) {
+        match hash::hash_recording(folder, &|| self.now(), stop) {
+            Ok(Some(manifest)) => {
+                let _ = updates.send(Update::Manifest(manifest));
+            }
+            Ok(None) => {}
+            Err(error) => warn!(%error, "cannot hash a recording"),
+        }
+    }
+
+    fn now(&self) -> String {
+        self.wall.text(self.zero.elapsed().as_micros() as i64)
+    }
+}
+
+fn is_unfinished(manifest: &Manifest) -> bool {
+    manifest.is_running()
+        || manifest.state == RecordingStatus::Repairing
+        || manifest.files.iter().any(|entry| entry.open)
+}
+
+/// The files that were left open.
+fn parts(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let is_ours = |path: &PathBuf| {
+        let name = webm::final_path(path);
+        webm::is_part(path) && name.file_name().and_then(|n| n.to_str()).is_some_and(|n| parse_file_name(n).is_some())
+    };
+    let mut parts: Vec<PathBuf> = fs::read_dir(folder)?.flatten().map(|item| item.path()).filter(is_ours).collect();
+    parts.sort();
+    Ok(parts)
+}
+
+/// The manifest of a folder whose own is lost: the room is not known any more.
+fn unknown(id: &RecordingId, folder: &Path) -> Option<Manifest> {
+    let started_at = modified(folder)?;
+    let text = serde_json::json!({
+        "version": 1, "id": id, "room": "unknown", "state": "repairing", "started_at": started_at,
+    });
+    serde_json::from_value(text).ok()
+}
+
+/// When the last of the files was written.
+fn ended_at(folder: &Path, manifest: &Manifest) -> String {
+    let times = manifest.files.iter().filter_map(|entry| entry.closed_at.clone());
+    times.max().or_else(|| modified(folder)).unwrap_or_else(|| manifest.started_at.clone())
+}
+
+fn modified(path: &Path) -> Option<String> {
+    let at = fs::metadata(path).ok()?.modified().ok()?;
+    Some(WallClock::new(at).text(0))
+}
+
+const STOP_WITHIN: Duration = Duration::from_millis(100);

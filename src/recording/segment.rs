@@ -1,0 +1,322 @@
+//! One file of a recording while it grows: the feed that makes its blocks, the file they go into, and its entry in the
+//! manifest. A disk that refuses loses nothing at first: blocks wait, up to a limit, and the same file goes on later.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use reelay_signaling::Kind;
+
+use super::feed::Feed;
+use super::file::{self, SegmentFile, Written};
+use super::keeper::Job;
+use super::lane::Block;
+use super::levels::Levels;
+use super::manifest::{AudioInfo, SegmentEntry, VideoInfo};
+use super::report::Report;
+use super::storage::{Storage, StorageError};
+use crate::rtp::Codec;
+use crate::webm::{self, AudioTrack, Header, VideoCodec, VideoTrack};
+
+/// A file that grows.
+pub struct Segment {
+    /// Makes the blocks.
+    pub feed: Feed,
+    /// As the manifest shows it; numbers are filled in by [`refresh`](Self::refresh).
+    pub entry: SegmentEntry,
+    path: PathBuf,
+    channels: u8,
+    file: Option<SegmentFile>,
+    backlog: VecDeque<Block>,
+    backlog_bytes: usize,
+    levels: Levels,
+    report: Report,
+    sync: Option<SyncHandle>,
+    counts: Counts,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    dropped: u64,
+    real_video: u64,
+    real_audio: u64,
+    write_errors: u64,
+    has_private: bool,
+}
+
+struct SyncHandle {
+    file: Arc<File>,
+    busy: Arc<AtomicBool>,
+    failed: Arc<AtomicBool>,
+}
+
+/// How a file ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It has its final name.
+    Closed,
+    /// It never had a block.
+    Empty,
+    /// The disk refuses; a later start repairs it.
+    Unfinished(&'static str),
+}
+
+impl Segment {
+    /// A file that is to be made in `folder` with its first block.
+    pub fn new(feed: Feed, entry: SegmentEntry, folder: &Path, channels: u8) -> Self {
+        let path = folder.join(&entry.file);
+        Self {
+            feed,
+            entry,
+            path,
+            channels,
+            file: None,
+            backlog: VecDeque::new(),
+            backlog_bytes: 0,
+            levels: Levels::default(),
+            report: Report::default(),
+            sync: None,
+            counts: Counts::default(),
+        }
+    }
+
+    /// Time passes: takes the blocks that are ready. True when some wait to be written.
+    pub fn gather(&mut self, now: Instant) -> bool {
+        self.feed.on_time(now);
+        while let Some(block) = self.feed.poll(now) {
+            self.hold(block);
+        }
+        !self.backlog.is_empty()
+    }
+
+    /// Writes what waits. `date_ms` is the wall clock's time of the file's first block.
+    ///
+    /// # Errors
+    /// The disk's; what was not written waits.
+    pub fn write(&mut self, storage: &Arc<dyn Storage>, date_ms: i64) -> Result<(), StorageError> {
+        let result = self.try_write(storage, date_ms);
+        self.counts.write_errors += u64::from(result.is_err());
+        result
+    }
+
+    /// True once a block is on its way to the disk.
+    pub fn has_begun(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| file.stats().tally.blocks() > 0)
+    }
+
+    /// How much is in the file.
+    pub fn duration_ms(&self) -> u64 {
+        self.file.as_ref().map_or(0, |file| file.stats().tally.duration_ms())
+    }
+
+    /// True when the file on disk was taken away under us.
+    pub fn is_lost(&self, storage: &dyn Storage) -> bool {
+        self.file.as_ref().is_some_and(|file| !storage.exists(file.path()))
+    }
+
+    /// Lets a helper make it durable, unless the last time still runs. Gives the job, and true when the last one failed.
+    pub fn sync_job(&mut self) -> (Option<Job>, bool) {
+        let Some(sync) = &self.sync else { return (None, false) };
+        let has_failed = sync.failed.swap(false, Ordering::Relaxed);
+        if sync.busy.swap(true, Ordering::Relaxed) {
+            return (None, has_failed);
+        }
+        let (file, busy, failed) = (sync.file.clone(), sync.busy.clone(), sync.failed.clone());
+        (Some(Job::Sync { file, busy, failed }), has_failed)
+    }
+
+    /// Levels that were not kept yet, and the file they belong to.
+    pub fn levels_job(&mut self) -> Option<Job> {
+        let ready = self.levels.take();
+        (!ready.is_empty()).then(|| Job::Append(self.levels_path(), ready))
+    }
+
+    /// Brings the entry up to date.
+    pub fn refresh(&mut self) {
+        let Some(file) = &self.file else { return };
+        let stats = *file.stats();
+        let entry = &mut self.entry;
+        entry.duration_ms = stats.tally.duration_ms();
+        entry.bytes = stats.bytes;
+        let shape = self.feed.shape();
+        entry.video = shape.video.filter(|_| self.counts.real_video > 0).map(|codec| {
+            let (width, height) = self.report.largest().or(stats.tally.size).unwrap_or_default();
+            VideoInfo { codec: codec.name().to_lowercase(), width: width.into(), height: height.into() }
+        });
+        entry.audio = (shape.audio && self.counts.real_audio > 0)
+            .then(|| AudioInfo { codec: "opus".into(), channels: self.channels });
+        entry.sync = Some(if self.feed.is_by_reports() { "sender-reports" } else { "arrival" }.into());
+        entry.gaps = self.feed.gaps();
+        entry.report = Some(self.report.clone());
+        let feed = self.feed.counters();
+        let (clock, timeline) = (self.feed.clock(), self.feed.timeline());
+        let counters = [
+            ("packets", feed.packets),
+            ("audio_missing", feed.audio.missing),
+            ("audio_repaired", feed.audio.repaired),
+            ("audio_lost", feed.audio.lost),
+            ("audio_late", feed.audio.late),
+            ("audio_malformed", feed.audio.malformed),
+            ("video_missing", feed.video.missing),
+            ("video_repaired", feed.video.repaired),
+            ("video_lost", feed.video.lost),
+            ("video_late", feed.video.late),
+            ("video_malformed", feed.video.malformed),
+            ("video_skipped", feed.video.skipped + timeline.undecodable),
+            ("duplicates", feed.audio.duplicates + feed.video.duplicates),
+            ("restarts", feed.audio.restarts + feed.video.restarts),
+            ("overflow_packets", feed.overflow),
+            ("ssrc_changes", feed.ssrc_changes),
+            ("freezes", feed.freezes),
+            ("freeze_ms", feed.freeze_us as u64 / 1000),
+            ("freeze_max_ms", feed.freeze_max_us as u64 / 1000),
+            ("keyframe_requests", self.feed.keyframe_requests()),
+            ("filled_audio_ms", timeline.filled_audio_us as u64 / 1000),
+            ("filled_video", timeline.filled_video),
+            ("clamps", timeline.clamps + stats.clamped),
+            ("clamp_max_ms", timeline.clamp_max_ms),
+            ("overlaps", timeline.overlaps),
+            ("reports", clock.reports),
+            ("reports_rejected", clock.rejected),
+            ("clock_steps", clock.steps),
+            ("clock_jumps", clock.jumps),
+            ("video_frames", self.counts.real_video),
+            ("audio_packets", self.counts.real_audio),
+            ("clusters", stats.clusters),
+            ("forced_clusters", stats.forced_clusters),
+            ("blocks_dropped", self.counts.dropped + stats.skipped),
+            ("write_errors", self.counts.write_errors),
+        ];
+        entry.counters = counters.into_iter().filter(|(_, n)| *n > 0).map(|(k, n)| (k.to_owned(), n)).collect();
+    }
+
+    /// Ends the file: everything that is held goes in, then it gets its final name.
+    pub fn close(mut self, now: Instant, storage: &Arc<dyn Storage>, date_ms: i64) -> (SegmentEntry, Ended, Vec<Job>) {
+        self.feed.finish(now);
+        while let Some(block) = self.feed.drain() {
+            self.hold(block);
+        }
+        let mut ended = match self.write(storage, date_ms) {
+            Ok(()) => Ended::Closed,
+            Err(error) => Ended::Unfinished(error.reason()),
+        };
+        self.refresh();
+        let levels = self.levels.finish();
+        let mut jobs = Vec::new();
+        match self.file.take().map(SegmentFile::close) {
+            None | Some(Ok(None)) => ended = Ended::Empty,
+            Some(Ok(Some(closed))) => {
+                self.entry.duration_ms = closed.duration_ms;
+                self.entry.bytes = closed.bytes;
+                self.entry.open = false;
+            }
+            Some(Err(error)) => ended = Ended::Unfinished(error.reason()),
+        }
+        if ended != Ended::Empty && !levels.is_empty() {
+            jobs.push(Job::Append(self.levels_path(), levels));
+        }
+        (self.entry, ended, jobs)
+    }
+
+    /// At the end of a feed that is finished: takes all that it holds. True when that is anything.
+    pub fn settle(&mut self) -> bool {
+        while let Some(block) = self.feed.drain() {
+            self.hold(block);
+        }
+        !self.backlog.is_empty()
+    }
+
+    /// Gives up what waits, because the disk does not come back.
+    pub fn drop_backlog(&mut self) {
+        self.counts.dropped += self.backlog.len() as u64;
+        self.backlog.clear();
+        self.backlog_bytes = 0;
+        self.feed.require_keyframe();
+    }
+
+    fn hold(&mut self, block: Block) {
+        if self.backlog_bytes > MAX_BACKLOG {
+            self.drop_backlog();
+        }
+        self.backlog_bytes += block.data.len() + BLOCK_OVERHEAD;
+        self.backlog.push_back(block);
+    }
+
+    fn try_write(&mut self, storage: &Arc<dyn Storage>, date_ms: i64) -> Result<(), StorageError> {
+        if self.file.is_none() {
+            if self.backlog.is_empty() {
+                return Ok(());
+            }
+            self.create(storage, date_ms)?;
+        }
+        let Some(file) = &mut self.file else { return Ok(()) };
+        while let Some(block) = self.backlog.front() {
+            if let Some(private) = &block.codec_private
+                && !self.counts.has_private
+            {
+                self.counts.has_private = file.set_codec_private(private);
+            }
+            let written = file.write(file::Block {
+                kind: block.kind,
+                time_ms: block.time_ms,
+                keyframe: block.is_keyframe,
+                fill: block.is_fill,
+                data: &block.data,
+                size: block.size,
+            })?;
+            if let Written::At(time_ms) = written {
+                self.report.add(time_ms, block);
+                if let Some(level) = block.level {
+                    self.levels.add(time_ms, level);
+                }
+                if !block.is_fill {
+                    match block.kind {
+                        Kind::Video => self.counts.real_video += 1,
+                        Kind::Audio => self.counts.real_audio += 1,
+                    }
+                }
+            }
+            self.backlog_bytes -= block.data.len() + BLOCK_OVERHEAD;
+            self.backlog.pop_front();
+        }
+        file.flush()
+    }
+
+    fn create(&mut self, storage: &Arc<dyn Storage>, date_ms: i64) -> Result<(), StorageError> {
+        let shape = self.feed.shape();
+        let header = Header {
+            video: shape.video.and_then(video_codec).map(|codec| VideoTrack { codec, size: None }),
+            audio: shape.audio.then_some(AudioTrack { channels: self.channels }),
+            date_ms,
+            name: self.entry.source.to_string(),
+        };
+        self.file = Some(SegmentFile::create(storage.clone(), &self.path, &header)?);
+        // A second way to the file, for the helper that makes it durable.
+        self.sync = File::open(webm::part_path(&self.path)).ok().map(|file| SyncHandle {
+            file: Arc::new(file),
+            busy: Arc::default(),
+            failed: Arc::default(),
+        });
+        Ok(())
+    }
+
+    fn levels_path(&self) -> PathBuf {
+        self.path.with_extension("levels")
+    }
+}
+
+fn video_codec(codec: Codec) -> Option<VideoCodec> {
+    match codec {
+        Codec::Vp8 => Some(VideoCodec::Vp8),
+        Codec::Vp9 => Some(VideoCodec::Vp9),
+        Codec::Av1 => Some(VideoCodec::Av1),
+        Codec::Opus => None,
+    }
+}
+
+/// How much waits for a disk that refuses.
+const MAX_BACKLOG: usize = 8 << 20;
+const BLOCK_OVERHEAD: usize = 96;

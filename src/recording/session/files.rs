@@ -1,0 +1,192 @@
+//! The files of a recording: when one is made, where it stands in time, how it ends.
+
+use std::time::Instant;
+
+use reelay_signaling::{Kind, ParticipantId, RecordingStatus, Source};
+use serde_json::Value;
+
+use super::{EARLIER_US, Running, Shared, SourceState};
+use crate::recording::api::{Tracks, Update};
+use crate::recording::events;
+use crate::recording::feed::Feed;
+use crate::recording::keeper::Job;
+use crate::recording::manifest::{SegmentEntry, file_name};
+use crate::recording::segment::{Ended, Segment};
+use crate::recording::storage::StorageError;
+use crate::recording::store::{self, Sureness};
+use crate::recording::timeline::Shape;
+use crate::rtp::Codec;
+
+impl Running {
+    /// Writes what waits in one file. True when that was the first of the recording.
+    pub(super) fn write(
+        &mut self,
+        shared: &Shared,
+        now: Instant,
+        key: &(ParticipantId, Source),
+    ) -> Result<bool, StorageError> {
+        let began = !self.has_begun();
+        let is_new_file = self.sources.get(key).and_then(|s| s.segment.as_ref()).is_some_and(|s| !s.has_begun());
+        if is_new_file {
+            self.place_segment(shared, key)?;
+        }
+        let date_ms = self.date_ms(shared, key);
+        let Some(segment) = self.sources.get_mut(key).and_then(|source| source.segment.as_mut()) else {
+            return Ok(false);
+        };
+        segment.write(&shared.storage, date_ms)?;
+        if is_new_file && segment.has_begun() {
+            if began {
+                self.manifest.state =
+                    if self.cuts.is_paused() { RecordingStatus::Paused } else { RecordingStatus::Recording };
+            }
+            self.publish(shared, now);
+        }
+        Ok(is_new_file)
+    }
+
+    /// Before the first block of a file: its folder, its place in time, its entry in the manifest.
+    fn place_segment(&mut self, shared: &Shared, key: &(ParticipantId, Source)) -> Result<(), StorageError> {
+        let Some(base) = self.base_of(key) else { return Ok(()) };
+        let origin = match self.origin {
+            Some((origin, _)) => origin,
+            None => {
+                // Others may have begun a moment earlier and just not be ready.
+                let earliest = |source: &SourceState| source.segment.as_ref()?.feed.first_arrival_us();
+                let arrival = self.sources.values().filter_map(earliest).min().unwrap_or(i64::MAX);
+                let cut = self.cuts.floor(arrival.saturating_sub(EARLIER_US)).us();
+                let origin = if self.sources.len() > 1 { base.min(cut) } else { base };
+                let server_us = origin + self.cuts.removed_before(origin);
+                self.origin = Some((origin, server_us));
+                self.manifest.started_at = shared.wall.text(server_us);
+                origin
+            }
+        };
+        self.make_folder(shared)?;
+        let Some(segment) = self.sources.get_mut(key).and_then(|source| source.segment.as_mut()) else {
+            return Ok(());
+        };
+        segment.entry.offset_ms = (base - origin).max(0) as u64 / 1000;
+        if self.manifest.file(&segment.entry.file).is_none() {
+            self.manifest.files.push(segment.entry.clone());
+        }
+        Ok(())
+    }
+
+    fn make_folder(&mut self, shared: &Shared) -> Result<(), StorageError> {
+        if self.has_folder {
+            return Ok(());
+        }
+        match std::fs::create_dir_all(&self.folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
+            _ => {}
+        }
+        store::write_manifest(&self.folder, &self.manifest, Sureness::Process)?;
+        self.has_folder = true;
+        let early = std::mem::take(&mut self.early);
+        self.write_events(shared, early);
+        Ok(())
+    }
+
+    pub(super) fn write_events(&self, shared: &Shared, events: Vec<(Value, i64, i64)>) {
+        let mut text = Vec::new();
+        for (event, at_us, server_us) in events {
+            let line = events::line(event, self.t_ms(at_us), &shared.wall.text(server_us));
+            text.extend(line.as_bytes());
+            text.push(b'\n');
+            let _ = shared.updates.send(Update::Event { recording: self.manifest.id.clone(), line });
+        }
+        shared.keep(Job::Append(self.folder.join(store::EVENTS), text));
+    }
+
+    pub(super) fn open_segment(&mut self, shared: &Shared, key: &(ParticipantId, Source)) {
+        let number = self.numbers.entry(key.clone()).or_default();
+        *number += 1;
+        let name = file_name(&key.0, key.1, *number);
+        let listed = self.manifest.participants.iter().find(|person| person.id == key.0);
+        let (person, shown) = listed.map(|p| (p.person.clone(), p.name.clone())).unwrap_or_default();
+        let Some(source) = self.sources.get_mut(key) else { return };
+        let is_camera = key.1 == Source::Camera;
+        let (audio, video) = source.declared.filter(|_| is_camera).unwrap_or((is_camera, true));
+        let records_video = shared.options.tracks == Tracks::Av;
+        let shape = Shape {
+            audio: audio || source.has_audio,
+            video: source.video.or(video.then_some(Codec::Vp8)).filter(|_| records_video),
+        };
+        let mut feed = Feed::new(shape, shared.options.reorder_wait, shared.zero, self.cuts.clone());
+        for kind in [Kind::Audio, Kind::Video] {
+            feed.set_muted(kind, source.muted[kind as usize]);
+        }
+        let entry = SegmentEntry::open(name, key.0.clone(), key.1, person, shown);
+        let channels = if source.channels == 1 { 1 } else { 2 };
+        source.segment = Some(Segment::new(feed, entry, &self.folder, channels));
+    }
+
+    pub(super) fn close_segment(
+        &mut self,
+        shared: &Shared,
+        now: Instant,
+        key: &(ParticipantId, Source),
+        reason: &'static str,
+    ) {
+        let Some(source) = self.sources.get_mut(key) else { return };
+        let Some(mut segment) = source.segment.take() else { return };
+        if !segment.has_begun() {
+            // It may be so short that nothing was placed yet.
+            segment.feed.finish(now);
+            source.segment = Some(segment);
+            if self.place_drained(shared, key).is_err() {
+                self.interrupted.get_or_insert(("io-error", now));
+            }
+            let Some(again) = self.sources.get_mut(key).and_then(|source| source.segment.take()) else { return };
+            segment = again;
+        }
+        let date_ms = self.date_ms(shared, key);
+        let was_waiting = !self.has_begun();
+        let (mut entry, ended, jobs) = segment.close(now, &shared.storage, date_ms);
+        for job in jobs {
+            shared.keep(job);
+        }
+        let at = self.manifest.files.iter().position(|known| known.file == entry.file);
+        if ended == Ended::Empty {
+            if let Some(at) = at {
+                self.manifest.files.remove(at);
+            }
+            return;
+        }
+        entry.close_reason = Some(reason.to_owned());
+        entry.closed_at = Some(shared.wall.text(shared.us(now)));
+        if let Ended::Unfinished(why) = ended {
+            entry.close_reason = Some(why.to_owned());
+            self.interrupted.get_or_insert((why, now));
+        }
+        if was_waiting {
+            self.manifest.state = RecordingStatus::Recording;
+        }
+        match at {
+            Some(at) => self.manifest.files[at] = entry,
+            None => self.manifest.files.push(entry),
+        }
+        self.publish(shared, now);
+    }
+
+    /// A file that ends before its first block was written: its base becomes known when it is drained.
+    fn place_drained(&mut self, shared: &Shared, key: &(ParticipantId, Source)) -> Result<(), StorageError> {
+        if let Some(segment) = self.sources.get_mut(key).and_then(|source| source.segment.as_mut())
+            && segment.settle()
+        {
+            self.place_segment(shared, key)?;
+        }
+        Ok(())
+    }
+
+    fn base_of(&self, key: &(ParticipantId, Source)) -> Option<i64> {
+        Some(self.sources.get(key)?.segment.as_ref()?.feed.base()?.us())
+    }
+
+    /// Wall clock of the first block of a file.
+    fn date_ms(&self, shared: &Shared, key: &(ParticipantId, Source)) -> i64 {
+        let base = self.base_of(key).or(self.origin.map(|(origin, _)| origin)).unwrap_or_default();
+        shared.wall.unix_ms(base + self.cuts.removed_before(base))
+    }
+}

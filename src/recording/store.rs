@@ -1,0 +1,160 @@
+//! The recordings folder as the recorder sees it: whose it is, what a recording's files are called, how full the disk is.
+//! All names are built from ids.
+
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use reelay_signaling::RecordingId;
+
+use super::api::StartError;
+use super::manifest::{Manifest, ManifestError, parse_manifest};
+
+/// The recordings folder, held by this process.
+#[derive(Debug)]
+pub struct Store {
+    dir: PathBuf,
+    /// Locked as long as it is open.
+    _lock: File,
+}
+
+/// Why a manifest on disk cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The disk's.
+    #[error("the manifest cannot be read")]
+    Disk(#[from] io::Error),
+    /// It is none.
+    #[error("the manifest is damaged")]
+    Damaged(#[from] ManifestError),
+    /// It is that of another folder.
+    #[error("the manifest belongs to another recording")]
+    Other,
+}
+
+impl Store {
+    /// Makes the folder if need be, and takes it for this process.
+    ///
+    /// # Errors
+    /// `Locked` when another process has it, or what the disk says.
+    pub fn open(dir: &Path) -> Result<Self, StartError> {
+        let fail = |source| StartError::Folder { path: dir.to_owned(), source };
+        fs::create_dir_all(dir).map_err(fail)?;
+        let lock = File::open(dir).map_err(fail)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StartError::Locked(dir.to_owned())),
+            // Some network file systems have no locks.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(error)) => return Err(fail(error)),
+        }
+        Ok(Self { dir: dir.to_owned(), _lock: lock })
+    }
+
+    /// The folder of a recording.
+    pub fn folder(&self, id: &RecordingId) -> PathBuf {
+        self.dir.join(id.as_str())
+    }
+
+    /// The folder itself.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// All recordings that have a folder, oldest first.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn recordings(&self) -> io::Result<Vec<RecordingId>> {
+        let mut ids: Vec<RecordingId> =
+            fs::read_dir(&self.dir)?.flatten().filter_map(|item| item.file_name().to_str()?.parse().ok()).collect();
+        ids.sort();
+        Ok(ids)
+    }
+}
+
+/// Reads the manifest of a recording's folder.
+///
+/// # Errors
+/// When there is none of this recording.
+pub fn read_manifest(folder: &Path) -> Result<Manifest, ReadError> {
+    let manifest = parse_manifest(&fs::read(folder.join(MANIFEST))?)?;
+    let is_of_folder = folder.file_name().is_some_and(|name| name == manifest.id.as_str());
+    if is_of_folder { Ok(manifest) } else { Err(ReadError::Other) }
+}
+
+/// How sure a write has to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sureness {
+    /// It survives the end of the process.
+    Process,
+    /// It survives a power cut.
+    Power,
+}
+
+/// Replaces the manifest at once: readers see the old one or the new one.
+///
+/// # Errors
+/// What the disk says; the old one stays then.
+pub fn write_manifest(folder: &Path, manifest: &Manifest, sureness: Sureness) -> io::Result<()> {
+    let draft = folder.join(DRAFT);
+    let mut file = File::create(&draft)?;
+    file.write_all(&manifest.to_json())?;
+    if sureness == Sureness::Power {
+        file.sync_data()?;
+    }
+    fs::rename(&draft, folder.join(MANIFEST))?;
+    if sureness == Sureness::Power {
+        File::open(folder)?.sync_all()?;
+    }
+    Ok(())
+}
+
+/// Appends to a file of a recording.
+///
+/// # Errors
+/// What the disk says.
+pub fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    fs::OpenOptions::new().create(true).append(true).open(path)?.write_all(bytes)
+}
+
+/// Bytes that this process may still write to the disk that holds `dir`.
+///
+/// # Errors
+/// What the disk says.
+pub fn free_bytes(dir: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(dir)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// How many hours of one participant's camera (1 Mbit/s, 48 kbit/s sound) fit into this many bytes.
+pub fn hours(bytes: u64) -> u64 {
+    bytes / (131_000 * 3600)
+}
+
+/// The name of the manifest.
+pub const MANIFEST: &str = "manifest.json";
+/// The name of the list of events.
+pub const EVENTS: &str = "events.jsonl";
+const DRAFT: &str = "manifest.json.new";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn second_server_on_one_folder_is_refused() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let first = Store::open(dir.path()).expect("it is free");
+        assert!(matches!(Store::open(dir.path()), Err(StartError::Locked(_))));
+        drop(first);
+        Store::open(dir.path()).expect("it is free again");
+    }
+
+    #[test]
+    fn disk_says_how_much_is_free() {
+        let dir = tempfile::tempdir().expect("a folder");
+        assert!(free_bytes(dir.path()).expect("a disk") > 0);
+        assert!(free_bytes(Path::new("/no/such/folder")).is_err());
+    }
+}
