@@ -18,28 +18,43 @@ export function inPage({ media, tone }) {
   }
 
   const reader = document.createElement("canvas");
+  const ROW = 60;
   reader.width = 650;
-  reader.height = 360;
   const read = reader.getContext("2d", { willReadFrequently: true });
 
-  /** The clock in a video's picture, or null when there is none. */
-  function clockOf(video) {
-    if (video.readyState < 2 || video.videoWidth === 0) {
-      return null;
+  /** The clock in each picture, or null where there is none. All are copied first, so that they are of one instant. */
+  function clocksOf(videos) {
+    if (reader.height !== ROW * videos.length) {
+      reader.height = Math.max(1, ROW * videos.length);
     }
-    read.drawImage(video, 0, 0, reader.width, reader.height);
-    const y = reader.height / 12;
-    const cell = reader.width / CELLS;
-    const light = (i) => {
-      const { data } = read.getImageData(Math.floor((i + 0.5) * cell) - 3, y - 3, 7, 7);
-      let sum = 0;
-      for (let k = 0; k < data.length; k += 4) {
-        sum += data[k];
+    for (const [i, video] of videos.entries()) {
+      if (video.readyState >= 2 && video.videoWidth > 0) {
+        read.drawImage(video, 0, 0, video.videoWidth, video.videoHeight / 6, 0, i * ROW, reader.width, ROW);
+      } else {
+        read.clearRect(0, i * ROW, reader.width, ROW);
       }
-      return sum / (data.length / 4);
+    }
+    return videos.map((_, i) => clockAt(i * ROW));
+  }
+
+  function clockOf(video) {
+    return clocksOf([video])[0];
+  }
+
+  function clockAt(top) {
+    const cell = reader.width / CELLS;
+    const { data } = read.getImageData(0, top + ROW / 2 - 2, reader.width, 5);
+    const light = (i) => {
+      const x = Math.floor((i + 0.5) * cell);
+      let sum = 0;
+      for (let y = 0; y < 5; y++) {
+        for (let dx = -3; dx <= 3; dx++) {
+          sum += data[4 * (y * reader.width + x + dx)];
+        }
+      }
+      return sum / 35;
     };
-    const white = light(0);
-    const black = light(1);
+    const [white, black] = [light(0), light(1)];
     if (white - black < 80) {
       return null;
     }
@@ -138,7 +153,7 @@ export function inPage({ media, tone }) {
     });
   }
 
-  window.reelayTest = { all, clockOf, remotePeaks, elementPeak, frames, connections };
+  window.reelayTest = { all, clockOf, clocksOf, remotePeaks, elementPeak, frames, connections };
 
   if (media !== "synthetic" || !navigator.mediaDevices) {
     return;

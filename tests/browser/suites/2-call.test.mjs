@@ -6,7 +6,6 @@ import { launch } from "../harness/browsers.mjs";
 import { scan, shoot } from "../harness/look.mjs";
 import { enter, hears, sees } from "../harness/people.mjs";
 import { startServer } from "../harness/server.mjs";
-import { until } from "../harness/wait.mjs";
 
 let server, chromium, firefox;
 before(async () => {

@@ -35,11 +35,13 @@ class Player {
   }
 }
 
+const STEP = 25;
+
 function play(players: Player[], seconds: number, rate = 1, each: (now: number, skew: number) => void = () => {}): void {
   const sync = new Sync();
   for (const player of players) player.setRate(rate);
-  for (let now = 0; now < seconds * 1000; now += 10) {
-    for (const player of players) player.run(now, 10);
+  for (let now = 0; now < seconds * 1000; now += STEP) {
+    for (const player of players) player.run(now, STEP);
     if (now % 250 === 0) {
       const members = players.map((player, i) => ({ id: String(i), position: player.position, ready: player.ready }));
       for (const action of sync.look(now, members, rate).actions) {
@@ -61,15 +63,17 @@ describe("sync", () => {
     expect(median([5, 100, 4])).toBe(5);
   });
 
-  it("holds players of slightly different pace within 40 ms for an hour", () => {
+  it("holds players of slightly different pace within 40 ms for an hour", { timeout: 60_000 }, () => {
     const players = [1, 1.0005, 0.9995, 1.001, 0.999, 1, 1.0002, 0.9998].map((pace) => new Player(0, pace));
     let inside = 0;
     let all = 0;
+    let worst = 0;
     play(players, 3600, 1, (_, skew) => {
       all++;
       if (skew <= 40) inside++;
-      expect(skew).toBeLessThan(120);
+      worst = Math.max(worst, skew);
     });
+    expect(worst).toBeLessThan(120);
     expect(inside / all).toBeGreaterThan(0.99);
     expect(players.reduce((sum, player) => sum + player.seeks, 0)).toBe(0);
   });
@@ -89,7 +93,9 @@ describe("sync", () => {
 
   it("holds at double speed too", () => {
     const players = [1, 1.002, 0.998, 1].map((pace) => new Player(0, pace));
-    play(players, 600, 2, (_, skew) => expect(skew).toBeLessThan(120));
+    let worst = 0;
+    play(players, 600, 2, (_, skew) => (worst = Math.max(worst, skew)));
+    expect(worst).toBeLessThan(120);
   });
 
   it("never seeks one element twice within the gap", () => {

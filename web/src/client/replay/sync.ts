@@ -27,14 +27,18 @@ interface Correction {
   seekCost: number;
   /** The seek that is under way was aimed here. */
   aimedAt: number | null;
+  /** Smoothed distance from the master, because what an element says of its place jitters by half a frame. */
+  drift: number;
   /** Since when it has had no data. */
   waitsSince: number | null;
 }
 
-/** Beyond this an element is bent back by its rate: two that err in opposite directions are still within 40 ms. */
-export const DEAD_BAND = 18;
+/** Beyond this an element is bent back by its rate: two that err in opposite directions still show the same frame. */
+export const DEAD_BAND = 12;
 /** Closer than this the bending ends. */
-export const SETTLED = 8;
+export const SETTLED = 4;
+/** A jump of more than this is no jitter and is believed at once. */
+const JITTER = 60;
 /** Beyond this it is sought, because bending would take seconds. */
 export const SEEK_BEYOND = 250;
 /** The rate is bent by this share at most. */
@@ -101,7 +105,9 @@ export class Sync {
   }
 
   private correct(now: number, member: Member, master: number, rate: number, state: Correction): Action | null {
-    const off = member.position - master;
+    const found = member.position - master;
+    state.drift = Math.abs(found - state.drift) > JITTER ? found : (state.drift + found) / 2;
+    const off = state.drift;
     if (state.aimedAt !== null) {
       // The first look after a seek tells how late it landed; the next seek aims ahead by that much.
       state.seekCost = Math.min(500, Math.max(0, 0.5 * state.seekCost + 0.5 * (state.seekCost - off)));
@@ -135,7 +141,7 @@ export class Sync {
   private stateOf(id: string): Correction {
     let state = this.corrections.get(id);
     if (!state) {
-      state = { bends: false, soughtAt: -Infinity, seekCost: 80, aimedAt: null, waitsSince: null };
+      state = { bends: false, soughtAt: -Infinity, seekCost: 80, aimedAt: null, drift: 0, waitsSince: null };
       this.corrections.set(id, state);
     }
     return state;

@@ -22,6 +22,8 @@ interface Playing extends Part {
   isBroken: boolean;
   /** The server was not there; tried again at this time. */
   retryAt: number | null;
+  /** It was started at its first frame and has not been looked at since. */
+  isFresh: boolean;
   life: AbortController;
 }
 
@@ -49,6 +51,8 @@ export class Conductor {
   private turn = 0;
   private timer = 0;
   private starts: number[] = [];
+  /** How late an element moves after `play()`; learnt. */
+  private startCost = 40;
   private isGrowing = false;
   wanted = false;
   seeking = false;
@@ -269,13 +273,17 @@ export class Conductor {
     this.arrange(at);
     const active = this.active(at);
     for (const part of active) {
+      if (part.isFresh && isReady(part)) {
+        part.isFresh = false;
+        this.startCost = Math.min(200, Math.max(0, this.startCost - (positionOf(part) - at) / 2));
+      }
       if (part.media.paused && part.retryAt === null) {
         if (Math.abs(positionOf(part) - at) > CLOSE) place(part, at);
         this.start(part).catch(() => {});
       }
     }
     for (const part of this.parts) {
-      if (!active.includes(part) && !part.media.paused) part.media.pause();
+      if (!active.includes(part) && !part.media.paused && !(part.isFresh && part.file.offset_ms > at)) part.media.pause();
     }
     this.planStarts(at);
     const members: Member[] = active.filter((part) => part.retryAt === null).map((part) => ({ id: keyOf(part), position: positionOf(part), ready: isReady(part) }));
@@ -320,11 +328,13 @@ export class Conductor {
   private planStarts(at: number): void {
     this.clearStarts();
     for (const part of this.parts) {
-      const wait = (part.file.offset_ms - at) / this.plainRate;
-      if (wait <= 0 || wait > LOOK_MS || !part.isLoaded) continue;
+      const wait = (part.file.offset_ms - at) / this.plainRate - this.startCost;
+      if (part.file.offset_ms <= at || wait > LOOK_MS || !part.isLoaded || !part.media.paused) continue;
       this.starts.push(window.setTimeout(() => {
-        if (this.isRunning) this.start(part).catch(() => {});
-      }, wait));
+        if (!this.isRunning) return;
+        part.isFresh = true;
+        this.start(part).catch(() => {});
+      }, Math.max(0, wait)));
     }
   }
 
@@ -357,7 +367,7 @@ export class Conductor {
   }
 
   private adopt(part: Part): Playing {
-    const playing: Playing = { ...part, isLoaded: false, isBroken: false, retryAt: null, life: new AbortController() };
+    const playing: Playing = { ...part, isLoaded: false, isBroken: false, retryAt: null, isFresh: false, life: new AbortController() };
     part.media.addEventListener("error", () => this.onError(playing), { signal: playing.life.signal });
     for (const name of ["loadeddata", "canplay"]) {
       part.media.addEventListener(name, () => this.tell("progress"), { signal: playing.life.signal });

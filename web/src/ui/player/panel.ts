@@ -93,9 +93,9 @@ export class ReReplayPanel extends ReElement {
     const w = this.words.replay;
     const lines = this.events.filter((event) => event.type === "chat");
     if (lines.length === 0) return html`<p class="second none">${w.noChat}</p>`;
-    return html`<ol class="chat" role="log" aria-live="off">${lines.map((line) => html`<li ?data-later=${line.t_ms > this.position}>
+    return html`<div role="log" aria-live="off" aria-label=${w.chat}><ol class="chat">${lines.map((line) => html`<li ?data-later=${line.t_ms > this.position}>
       <button class="linklike numbers" aria-label=${w.jumpTo(duration(line.t_ms))} @click=${() => this.tell("re-seek", line.t_ms)}>${duration(line.t_ms)}</button>
-      <div><b><bdi>${line.name ?? ""}</bdi></b><p><bdi>${line.text ?? ""}</bdi></p></div></li>`)}</ol>`;
+      <div><b><bdi>${line.name ?? ""}</bdi></b><p><bdi>${line.text ?? ""}</bdi></p></div></li>`)}</ol></div>`;
   }
 
   private report(manifest: Manifest): TemplateResult {
