@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod cameras;
 mod clip;
 mod files;
 mod growing;

@@ -1,0 +1,58 @@
+//! `reelay publish` and `reelay watch` against a real server: what one sends the other receives and writes.
+
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::harness::{Server, until};
+
+fn reelay(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reelay"));
+    command.args(args).stderr(Stdio::null());
+    command
+}
+
+fn last_line(output: &std::process::Output) -> Value {
+    let text = String::from_utf8_lossy(&output.stdout);
+    serde_json::from_str(text.lines().last().unwrap_or_default()).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+#[test]
+fn what_is_published_is_watched() {
+    let server = Server::start("", |_| ());
+    let to = server.url("/whip/team/cam");
+    let publisher = reelay(&["publish", "--to", &to, "--test-pattern", "--duration", "4s", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let out = server.dir.path().join("watched.webm");
+    let (from, path) = (server.url("/whep/team/cam"), out.to_str().unwrap());
+    let watched = reelay(&["watch", "--from", &from, "--duration", "2s", "--out", path, "--json"]).output().unwrap();
+    assert!(watched.status.success(), "{watched:?}");
+    let watched = last_line(&watched);
+    assert_eq!((watched["video"]["codec"].as_str(), watched["audio"]["codec"].as_str()), (Some("VP8"), Some("opus")));
+    assert_eq!(watched["video"]["size"], serde_json::json!([320, 180]));
+    assert_eq!((watched["video"]["lost"].as_u64(), watched["audio"]["lost"].as_u64()), (Some(0), Some(0)));
+    assert!(watched["video"]["frames"].as_u64().unwrap() > 30, "{watched}");
+    assert!(watched["file"]["duration_ms"].as_u64().unwrap() > 1000, "{watched}");
+    let published = publisher.wait_with_output().unwrap();
+    assert!(published.status.success(), "{published:?}");
+    let published = last_line(&published);
+    assert!(published["frames"].as_u64().unwrap() >= 110, "{published}");
+    assert!(published["keyframes_asked"].as_u64().unwrap() >= 1, "{published}");
+    until("the room's end", || (server.get("/api/rooms").json()["rooms"] == serde_json::json!([])).then_some(()));
+}
+
+#[test]
+fn refusals_are_said_in_words() {
+    let server = Server::start("", |_| ());
+    let check = |args: &[&str], expected: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_reelay")).args(args).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(expected), "{args:?}: {said}");
+    };
+    check(&["watch", "--from", &server.url("/whep/nobody"), "--wait", "0s"], "nobody-publishes");
+    check(&["publish", "--to", &server.url("/whip/a%2Fb"), "--test-pattern"], "bad-room-name");
+    check(&["publish", "--to", &server.url("/whip/team"), "/nonexistent.ivf"], "cannot read '/nonexistent.ivf'");
+    check(&["publish", "--to", "http://127.0.0.1:1/whip/team", "--test-pattern"], "http://127.0.0.1:1/whip/team");
+}
