@@ -24,5 +24,5 @@ export default defineConfig({
       "/signal": { ...passOn, ws: true },
     },
   },
-  test: { environment: "node", include: ["test/**/*.test.ts"] },
+  test: { environment: "node", include: ["test/**/*.test.ts"], testTimeout: 30_000 },
 });

@@ -24,6 +24,7 @@ pub struct ReindexArgs {
 pub(super) fn run(args: ReindexArgs) -> anyhow::Result<()> {
     let settings = ServeArgs { config: args.config, recordings: args.recordings, ..ServeArgs::default() };
     let config = settings.settings().context("the settings cannot be used")?;
+    crate::telemetry::start(&config.log)?;
     let dir = &config.recording.dir;
     anyhow::ensure!(dir.is_dir(), "there is no recordings folder '{}'", dir.display());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

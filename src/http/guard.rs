@@ -24,7 +24,7 @@ enum Reach {
 
 /// Checks `Host` and `Origin`, answers preflights, and adds the headers.
 pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
-    let reach = reach_of(request.uri());
+    let reach = reach_of(request.uri(), app.auth.is_open());
     let origin = request.headers().get(header::ORIGIN).cloned();
     let mut response = match check(&app, &request, reach) {
         Ok(()) if is_preflight(&request) && reach != Reach::Page => preflight(request.uri().path()),
@@ -104,11 +104,13 @@ fn is_origin_of(origin: &str, host: &str) -> bool {
     rest.trim_end_matches(default_port) == host.trim_end_matches(default_port)
 }
 
-fn reach_of(uri: &Uri) -> Reach {
+fn reach_of(uri: &Uri, is_open: bool) -> Reach {
     let path = uri.path();
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| path.starts_with(prefix));
     let is_signed = uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("sig=")));
-    if begins(&["/whip/", "/whep/", "/sessions/"]) || (is_signed && begins(&["/api/recordings/"])) {
+    // Where nothing has to be signed, a signature proves nothing either.
+    let is_media = is_signed && !is_open && begins(&["/api/recordings/"]) && path.split('/').count() == MEDIA_PARTS;
+    if begins(&["/whip/", "/whep/", "/sessions/"]) || is_media {
         Reach::Everybody
     } else if begins(&["/api/", "/signal", "/ingest", "/audio/", "/metrics"]) {
         Reach::Ours
@@ -142,6 +144,8 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: &'static str) {
     headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
 }
 
+// `/api/recordings/{id}/{door}/{file}`, and the empty part before the first slash.
+const MEDIA_PARTS: usize = 6;
 const EXPOSED: &str = "location, etag, link, accept-patch, accept-ranges, content-range, content-length, content-disposition, retry-after";
 const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self'; worker-src 'self' blob:; \
@@ -184,7 +188,10 @@ mod tests {
 
     #[test]
     fn paths_are_for_whom_they_should_be() {
-        let reach = |path: &str| reach_of(&path.parse().unwrap());
+        let reach = |path: &str| reach_of(&path.parse().unwrap(), false);
+        let signed = "/api/recordings/1/files/a.webm?sig=x".parse().unwrap();
+        assert_eq!(reach_of(&signed, true), Reach::Ours);
+        assert_eq!(reach("/api/recordings/1?sig=x"), Reach::Ours);
         assert_eq!(reach("/whip/team/obs"), Reach::Everybody);
         assert_eq!(reach("/api/recordings/1/files/a.webm?exp=1&sig=x"), Reach::Everybody);
         assert_eq!(reach("/api/recordings/1/files/a.webm"), Reach::Ours);

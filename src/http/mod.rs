@@ -9,6 +9,7 @@ pub mod error;
 mod events;
 mod files;
 mod guard;
+mod happened;
 mod health;
 mod listen;
 mod openapi;
@@ -46,6 +47,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(files::routes())
         .merge(clusters::routes())
         .merge(thumb::routes())
+        .merge(happened::routes())
         .merge(events::routes())
         .merge(health::routes())
 }

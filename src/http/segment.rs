@@ -170,8 +170,6 @@ impl Segment {
     pub(super) fn allow_origin(&self, headers: &mut HeaderMap) {
         if self.is_signed {
             headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-            let exposed = HeaderValue::from_static("Content-Range, Content-Length, Accept-Ranges, ETag, Last-Modified");
-            headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
             headers.insert("cross-origin-resource-policy", HeaderValue::from_static("cross-origin"));
         }
     }

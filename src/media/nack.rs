@@ -36,8 +36,10 @@ impl Default for NackOptions {
 pub enum Arrival {
     /// The newest so far.
     Newest,
-    /// Late, or asked for again; it was missing.
+    /// Later than its successors.
     Late,
+    /// Here because it was asked for.
+    Repaired,
     /// It was here before, or is too old to tell.
     Known,
 }
@@ -107,8 +109,8 @@ impl NackLog {
             return Arrival::Known;
         }
         self.mark(number, true);
-        self.missing.remove(&number);
-        Arrival::Late
+        let was_asked = self.missing.remove(&number).is_some_and(|entry| entry.requests > 0);
+        if was_asked { Arrival::Repaired } else { Arrival::Late }
     }
 
     /// Adds the numbers to ask for now to `wanted` and forgets those that are given up. Returns how many were.
@@ -203,9 +205,9 @@ mod tests {
         assert!(case.due(5).is_empty());
         assert_eq!(case.due(10), [0, 1]);
         assert!(case.due(39).is_empty());
-        assert_eq!(case.log.on_packet(case.start, 0), Arrival::Late);
+        assert_eq!(case.log.on_packet(case.start, 0), Arrival::Repaired);
         assert_eq!(case.due(40), [1]);
-        assert_eq!(case.log.on_packet(case.start, 1), Arrival::Late);
+        assert_eq!(case.log.on_packet(case.start, 1), Arrival::Repaired);
         assert_eq!((case.due(90), case.log.next()), (vec![], None));
     }
 

@@ -90,7 +90,7 @@ pub struct ReceiverCounters {
     pub packets: u64,
     /// Their payload.
     pub bytes: u64,
-    /// Recovered by retransmission.
+    /// Came because they were asked for again.
     pub recovered: u64,
     /// Came twice.
     pub duplicates: u64,
@@ -235,7 +235,7 @@ impl Receiver {
         let codec = codecs.iter().find(|codec| codec.payload_type == packet.header.payload_type)?.codec;
         self.counters.packets += 1;
         self.counters.bytes += packet.payload.len() as u64;
-        self.counters.recovered += u64::from(is_rtx);
+        self.counters.recovered += u64::from(arrival == Arrival::Repaired);
         let level = self.extension(&packet.header, Extension::AudioLevel).and_then(|value| value.first().copied());
         self.received.push_back(Received::Packet(ReceivedPacket {
             line,

@@ -70,7 +70,7 @@ pub struct OfferedCodec {
     pub fmtp: String,
     /// The payload type of its retransmissions.
     pub rtx: Option<u8>,
-    /// The feedback that we use of what was offered, as in `a=rtcp-fb`.
+    /// The feedback that the answer takes, as in `a=rtcp-fb`.
     pub feedback: Vec<&'static str>,
 }
 

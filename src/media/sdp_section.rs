@@ -130,7 +130,11 @@ fn read_codecs(kind: Kind, formats: &[u8], lines: &[&str]) -> Vec<OfferedCodec> 
         }
         let mut offered: Vec<String> = about("rtcp-fb", payload_type);
         offered.extend(lines.iter().filter_map(|line| line.strip_prefix("a=rtcp-fb:* ")).map(str::to_owned));
-        let feedback = FEEDBACK.into_iter().filter(|wanted| offered.iter().any(|o| o.trim() == *wanted)).collect();
+        // Chromium offers no `nack` for sound, but resends it when the answer has one: nothing else closes a recording's
+        // holes. Others pass over it.
+        let is_taken =
+            |wanted: &&str| offered.iter().any(|o| o.trim() == *wanted) || (codec == Codec::Opus && *wanted == "nack");
+        let feedback = FEEDBACK.into_iter().filter(is_taken).collect();
         codecs.push(OfferedCodec { payload_type, codec, fmtp, rtx: rtx_of(payload_type), feedback });
     }
     codecs

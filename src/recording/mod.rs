@@ -13,6 +13,8 @@ mod api;
 mod black;
 mod clock;
 mod cluster;
+#[cfg(test)]
+pub(crate) mod faulty;
 mod cuts;
 mod events;
 mod feed;
@@ -24,6 +26,8 @@ mod lane;
 mod levels;
 mod life;
 mod manifest;
+#[cfg(test)]
+mod segment_tests;
 mod recorder;
 mod recover;
 mod report;

@@ -111,8 +111,12 @@ impl Shelf {
 
     /// The chat of a recording; empty when there is none.
     pub fn chat(&self, id: &RecordingId, place: Place) -> String {
-        let path = self.folder(id, place).join(EVENTS);
-        bounded_text(&path, MAX_EVENTS_BYTES).map(|events| chat_of(&events)).unwrap_or_default()
+        chat_of(&self.events(id, place))
+    }
+
+    /// The lines of what happened in a recording; empty when there are none.
+    pub fn events(&self, id: &RecordingId, place: Place) -> String {
+        bounded_text(&self.folder(id, place).join(EVENTS), MAX_EVENTS_BYTES).unwrap_or_default()
     }
 
     /// Puts a recording into the trash.

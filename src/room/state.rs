@@ -228,7 +228,7 @@ impl RoomState {
 
     /// Counts the watchers and says so if their number changed.
     pub fn count_watchers(&mut self) {
-        let count = self.members.iter().filter(|member| member.announced && !member.is_seated()).count() as u32;
+        let count = self.watchers_now();
         if count != self.watchers {
             self.watchers = count;
             self.broadcast(ServerMessage::Watchers { count });
@@ -236,10 +236,14 @@ impl RoomState {
         }
     }
 
+    fn watchers_now(&self) -> u32 {
+        self.members.iter().filter(|member| member.announced && !member.is_seated()).count() as u32
+    }
+
     /// The whole state for who just came, or came back. Renews the resume token.
     pub fn welcome(&mut self, index: usize, resumed: bool) {
         let resume_token = format!("{:x}-{:032x}", self.key.0, rand::random::<u128>());
-        let participants = self.roster();
+        let (participants, watchers) = (self.roster(), self.watchers_now());
         let chat = self.chat.iter().cloned().collect();
         let member = &mut self.members[index];
         if let Door::Socket { resume, .. } = &mut member.door {
@@ -255,7 +259,7 @@ impl RoomState {
             participants,
             recording: self.recording.clone(),
             chat,
-            watchers: self.watchers,
+            watchers,
             ice_servers: self.options.ice_servers.clone(),
             version: self.options.version.to_owned(),
         };

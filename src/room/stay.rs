@@ -49,8 +49,9 @@ impl RoomState {
         };
         let index = self.admit(now, newcomer)?;
         let id = self.members[index].id.clone();
-        self.announce(index, wording);
+        self.members[index].announced = true;
         self.welcome(index, false);
+        self.announce(index, wording);
         self.sync_legs();
         Ok(id)
     }

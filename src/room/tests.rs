@@ -1,1 +1,6 @@
-//! x
+//! Rooms without sockets and media: what people are told, what the media plane is asked, what observers hear.
+
+mod flow;
+mod people;
+mod web;
+mod world;

@@ -14,4 +14,6 @@ mod publish;
 mod publisher;
 mod recorder;
 mod tidy;
+mod viewer;
+mod watch;
 mod webm_judges;

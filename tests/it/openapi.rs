@@ -35,6 +35,8 @@ fn answers_are_as_described() {
         ("GET", &file("index"), 200),
         ("GET", &file("live"), 200),
         ("GET", &file("thumb"), 404),
+        ("GET", &format!("{one}/events"), 200),
+        ("GET", "/api/recordings/nothing/events", 404),
         ("GET", "/healthz", 200),
         ("GET", "/readyz", 200),
         ("GET", "/metrics", 200),

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { ClientMessage } from "../src/client/protocol.ts";
 import { parseServerMessage, roomName } from "../src/client/protocol.ts";
 
 // One example per message, read by the server's tests too.
@@ -15,6 +16,15 @@ describe("messages of the server", () => {
       expect(parseServerMessage(text)).toEqual(JSON.parse(text));
     });
   }
+
+  it("every message of the client has an example of the same shape", () => {
+    const shapes = golden().filter(({ path }) => path.startsWith("client")).map(({ text }) => (JSON.parse(text) as ClientMessage).type);
+    const known: Record<ClientMessage["type"], true> = {
+      join: true, resume: true, publish: true, candidate: true, answer: true, restart: true, subscribe: true,
+      mute: true, recording: true, consent: true, chat: true, moderate: true, leave: true,
+    };
+    if (shapes.length > 0) expect([...new Set(shapes)].sort()).toEqual(Object.keys(known).sort());
+  });
 
   it("unknown and broken ones are ignored", () => {
     for (const text of ["", "{", "null", "[]", "3", '{"type":"later"}', '{"kind":"joined"}']) {

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { judge, ownTrouble, QualityJudge, samplesOf } from "../src/client/stats.ts";
 import type { Sample } from "../src/client/stats.ts";
 
-const sample = (change: Partial<Sample>): Sample => ({ at: 0, received: 0, lost: 0, frozen_ms: 0, rtt_ms: 20, isExpected: true, ...change });
+const sample = (change: Partial<Sample>): Sample => ({ at: 0, received: 0, lost: 0, frozen_ms: 0, rtt_ms: 20, expected: "1 ", ...change });
 
 describe("the rule over five seconds", () => {
   const check = (change: Partial<Sample>, expected: string) =>
@@ -46,9 +46,20 @@ describe("a judge", () => {
     expect(one.add(sample({ at: 4000, received: 30 }))).toBe("good");
   });
 
+  it("does not take a camera that was off for a frozen one", () => {
+    const one = new QualityJudge();
+    let received = 0;
+    for (let at = 0; at < 20_000; at += 1000) {
+      const isOff = at >= 5_000 && at < 9_000;
+      received += 50;
+      const frozen_ms = at > 9_000 ? 4_000 : 0;
+      expect(one.add(sample({ at, received, frozen_ms, expected: isOff ? "0 " : "0 1 " })), String(at)).toBe("good");
+    }
+  });
+
   it("expects nothing of who is muted", () => {
     const one = new QualityJudge();
-    for (let at = 0; at < 10_000; at += 1000) expect(one.add(sample({ at, received: 5, isExpected: false }))).toBe("good");
+    for (let at = 0; at < 10_000; at += 1000) expect(one.add(sample({ at, received: 5, expected: "" }))).toBe("good");
   });
 });
 
@@ -60,7 +71,7 @@ it("sums the flows of each person and takes the delay of the path", () => {
     ["4", { type: "inbound-rtp", mid: "2", packetsReceived: 7 }],
   ];
   const samples = samplesOf(report, (mid) => (mid === "2" ? null : { participant: "p", isExpected: mid === "1" }), 9);
-  expect([...samples]).toEqual([["p", { at: 9, received: 15, lost: 1, frozen_ms: 500, rtt_ms: 50, isExpected: true }]]);
+  expect([...samples]).toEqual([["p", { at: 9, received: 15, lost: 1, frozen_ms: 500, rtt_ms: 50, expected: "1 " }]]);
 });
 
 it("names what the sending side suffers from", () => {

@@ -118,6 +118,7 @@ fn layers_and_their_retransmissions_are_named_by_extensions_alone() {
     // Once reported, Chromium leaves the extensions away.
     assert_eq!(case.rtp(1, packet(VP8, 21, 6, &[])), [(1, 1, 21, 6)]);
     // The first two bytes of the payload name the packet that is sent again: 5.
+    case.sent::<TransportLayerNack>(20);
     let again = packet(RTX, 31, 900, &[(MID, b"v"), (RRID, b"h")]);
     assert_eq!(case.rtp(40, again), [(1, 1, 21, 5)]);
     assert_eq!(case.rtp(41, packet(RTX, 31, 901, &[])), [], "the same once more");

@@ -9,6 +9,8 @@ import { until } from "./wait.mjs";
 
 export const root = join(dirname(fileURLToPath(import.meta.url)), "../../..");
 const binary = process.env.REELAY_BINARY ?? join(root, "target/debug/reelay");
+// From the folder, so that a changed page needs no new build of the server.
+const pages = join(root, "web/dist");
 const alive = new Set();
 process.on("exit", () => {
   for (const child of alive) {
@@ -33,7 +35,7 @@ export async function startServer({ recordings, listen = "127.0.0.1:0", udpPort 
   const child = spawn(
     binary,
     ["serve", "--listen", listen, "--udp-port", String(udpPort), "--recordings", folder, "--ready-file", ready, ...args],
-    { cwd: place.path, env: { PATH: process.env.PATH, HOME: place.path, ...env }, stdio: ["ignore", "pipe", "pipe"] },
+    { cwd: place.path, env: { PATH: process.env.PATH, HOME: place.path, REELAY_HTTP__WEB_DIR: pages, ...env }, stdio: ["ignore", "pipe", "pipe"] },
   );
   alive.add(child);
   let log = "";
@@ -65,13 +67,13 @@ export async function startServer({ recordings, listen = "127.0.0.1:0", udpPort 
   if ("failed" in fields) {
     throw new Error(`the server ended with ${fields.failed}:\n${log}`);
   }
-  const address = fields.http ?? fields.listen;
   return {
     fields,
     folder,
     pid: child.pid,
-    url: fields.url ?? `http://${address}`,
-    udpPort: fields.udp_port,
+    url: fields.url,
+    listen: fields.listen,
+    udpPort: fields.udp_ports?.[0],
     log: () => log,
     /** Ctrl+C: recordings are closed first. Gives the exit code. */
     async stop() {

@@ -14,6 +14,12 @@ export function accessToken(): string | null {
   return read();
 }
 
+/** An address for a new tab, which would otherwise come without the key of this one. */
+export function withAccess(path: string): string {
+  const token = accessToken();
+  return token === null ? path : `${path}#${new URLSearchParams({ token })}`;
+}
+
 /** Forgets a token that the server refused. */
 export function forgetToken(): void {
   try {

@@ -25,11 +25,11 @@ export interface Config {
   media: { udp_port: number; addresses: string[] };
 }
 
-/** What `--lan` adds: where others on this network find the server. */
+/** What `--lan` adds: where others on this network find the server, and the certificate that they must trust. */
 export interface Lan {
-  url?: string;
-  urls?: string[];
-  fingerprint?: string;
+  urls: string[];
+  ca_url: string;
+  fingerprint: string;
 }
 
 export interface LiveRoom {

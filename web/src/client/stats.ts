@@ -9,25 +9,31 @@ export interface Sample {
   lost: number;
   frozen_ms: number;
   rtt_ms: number;
-  /** False while nothing is expected: everything muted, or off screen. */
-  isExpected: boolean;
+  /** The m-lines that should carry something now, `""` for none: everything muted, or off screen. */
+  expected: string;
 }
 
 /** Judges one person: worse at the second look, better only after 10 s, lost after 2 s without packets. */
 export class QualityJudge {
   quality: Quality = "good";
   private samples: Sample[] = [];
+  private previous: Sample | null = null;
+  private graceUntil = 0;
   private lastPacketAt: number | null = null;
   private better: { quality: Quality; since: number } | null = null;
   private worse: { quality: Quality; since: number } | null = null;
 
   add(sample: Sample): Quality {
-    const previous = this.samples.at(-1);
-    const hasNew = previous === undefined || sample.received > previous.received;
-    if (hasNew || !sample.isExpected) this.lastPacketAt = sample.at;
+    const { previous } = this;
+    const hasNew = previous === null || sample.received > previous.received;
+    if (hasNew || sample.expected === "") this.lastPacketAt = sample.at;
+    // What was off and comes back counts the pause as a freeze: begin anew, a little later.
+    if (previous !== null && previous.expected !== sample.expected) this.graceUntil = sample.at + GRACE_MS;
+    this.previous = sample;
+    if (sample.at < this.graceUntil) this.samples = [];
     this.samples = [...this.samples.filter((one) => sample.at - one.at <= WINDOW_MS), sample];
     const silent_ms = sample.at - (this.lastPacketAt ?? sample.at);
-    const now = sample.isExpected && silent_ms >= LOST_MS ? "lost" : judge(this.samples);
+    const now = sample.expected !== "" && silent_ms >= LOST_MS ? "lost" : judge(this.samples);
     this.turn(now, sample.at);
     return this.quality;
   }
@@ -86,11 +92,11 @@ export function samplesOf(
     if (entry["type"] !== "inbound-rtp" || typeof entry["mid"] !== "string") continue;
     const who = owner(entry["mid"]);
     if (who === null) continue;
-    const sum = people.get(who.participant) ?? { at, received: 0, lost: 0, frozen_ms: 0, rtt_ms: 0, isExpected: false };
+    const sum = people.get(who.participant) ?? { at, received: 0, lost: 0, frozen_ms: 0, rtt_ms: 0, expected: "" };
     sum.received += number(entry["packetsReceived"]);
     sum.lost += Math.max(0, number(entry["packetsLost"]));
     if (who.isExpected) sum.frozen_ms += number(entry["totalFreezesDuration"]) * 1000;
-    sum.isExpected ||= who.isExpected;
+    if (who.isExpected) sum.expected += `${entry["mid"]} `;
     people.set(who.participant, sum);
   }
   for (const sample of people.values()) sample.rtt_ms = rtt_ms;
@@ -120,4 +126,5 @@ const RANK: Record<Quality, number> = { good: 0, weak: 1, poor: 2, lost: 3 };
 const WINDOW_MS = 5_000;
 const WORSE_MS = 1_000;
 const BETTER_MS = 10_000;
+const GRACE_MS = 2_500;
 const LOST_MS = 2_000;

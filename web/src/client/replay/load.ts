@@ -26,13 +26,21 @@ export async function loadManifest(id: string, signal: AbortSignal): Promise<Man
   return { ...manifest, files: manifest.files ?? [], participants: manifest.participants ?? [] };
 }
 
-/** `events.jsonl` as far as it can be read; a recording plays without it. */
-export async function loadEvents(id: string, signal: AbortSignal): Promise<RecordedEvent[]> {
+/** What happened, and where to go on asking while it grows. */
+export interface Happened {
+  events: RecordedEvent[];
+  next: number;
+}
+
+/** What happened since `before`; a recording plays without it. */
+export async function loadEvents(id: string, before: Happened, signal: AbortSignal): Promise<Happened> {
   try {
-    const { events } = await request<{ events: RecordedEvent[] }>(`/api/recordings/${encodeURIComponent(id)}/events`, { signal });
-    return events.filter((event) => typeof event?.t_ms === "number" && typeof event.type === "string").toSorted((a, b) => a.t_ms - b.t_ms);
+    const { events, next } = await request<Happened>(`/api/recordings/${encodeURIComponent(id)}/events?after=${before.next}`, { signal });
+    const known = events.filter((event) => typeof event?.t_ms === "number" && typeof event.type === "string");
+    // The same list when nothing came: nothing is drawn anew then.
+    return known.length === 0 ? before : { events: [...before.events, ...known].toSorted((a, b) => a.t_ms - b.t_ms), next };
   } catch {
-    return [];
+    return before;
   }
 }
 

@@ -1,5 +1,6 @@
 // The call bar: microphone, camera, share, record, more, and apart from them leave.
 import { css, html, nothing } from "lit";
+import { withAccess } from "../../client/access.ts";
 import type { Config } from "../../client/api.ts";
 import type { Call } from "../../client/call.ts";
 import { duration } from "../../words/format.ts";
@@ -107,7 +108,7 @@ export class ReCallBar extends ReElement {
       ${item("self-view", "eye", this.hasSelfView ? w.hideSelf : w.showSelf)}
       ${room.grants.record && (state === "recording" || state === "paused") ? item("pause", state === "paused" ? "record" : "pause", state === "paused" ? w.resumeRecording : w.pauseRecording) : nothing}
       ${isRecording && call.me ? (call.me.recorded ? item("decline", "hand", w.stopRecordingMe) : item("agree", "record", w.recordMe)) : nothing}
-      ${call.saved ? html`<a class="item" target="_blank" href=${paths.replay(call.saved.id)}>${icon("play")}${w.playSaved(duration(call.saved.duration_ms))}</a>` : nothing}
+      ${call.saved ? html`<a class="item" target="_blank" href=${withAccess(paths.replay(call.saved.id))}>${icon("play")}${w.playSaved(duration(call.saved.duration_ms))}</a>` : nothing}
       <div class="rule"></div>
       ${item("settings", "settings", w.settings)}
       ${item("keys", "keyboard", w.keys)}

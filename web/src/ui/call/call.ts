@@ -17,6 +17,7 @@ import type { ReSounds } from "./sounds.ts";
 import type { StageMode } from "./stage.ts";
 import type { TileWish } from "./tile.ts";
 import { tilesOf } from "./tiles.ts";
+import { stayAwake } from "./wake.ts";
 import { Watchman } from "./watchman.ts";
 import "./bar.ts";
 import "./dialogs.ts";
@@ -78,6 +79,7 @@ export class ReCall extends ReElement {
   override connectedCallback(): void {
     super.connectedCallback();
     const signal = this.connected;
+    stayAwake(signal);
     addEventListener("keydown", (event) => this.onKey(event), { signal });
     addEventListener("keyup", (event) => { if (event.code === "Space") this.talk(false); }, { signal });
     addEventListener("blur", () => this.talk(false), { signal });
@@ -116,8 +118,8 @@ export class ReCall extends ReElement {
   }
 
   override firstUpdated(): void {
-    this.attach();
-    this.requestUpdate();
+    // The lobby went and took the focus with it.
+    this.renderRoot.querySelector("h1")?.focus();
   }
 
   // On a low screen the bar lies over the picture and goes away while nobody needs it.
@@ -136,7 +138,7 @@ export class ReCall extends ReElement {
     const isInMenu = event.composedPath().some((node) => node instanceof Element && node.matches("dialog, re-menu[open]"));
     const focus = {
       isText: element?.matches("input:not([type=checkbox]), textarea, select, [contenteditable]") ?? false,
-      isControl: element?.matches("button, a, input, summary, [role=tab], [tabindex]") ?? false,
+      isControl: element?.matches("button, a, input, summary, [role=tab], [tabindex='0']") ?? false,
       isInMenu,
     };
     if (event.key === "Escape") return this.onEscape(event);
@@ -250,15 +252,15 @@ export class ReCall extends ReElement {
         @re-original-sound=${(event: CustomEvent<boolean>) => call.setStereo(event.detail)}>
       <header>${this.top(call)}</header>
       <main>
-        <h1 class="unseen">${room.room}</h1>
+        <h1 class="unseen" tabindex="-1">${room.room}</h1>
         <re-stage .tiles=${tiles} mode=${this.mode} .mainSpeaker=${call.speakers.main(now)} .recent=${call.speakers.recent(now)} .hasSelfView=${this.hasSelfView}
           @re-visible=${(event: CustomEvent<string[]>) => call.show(new Set(event.detail))} @re-tile-do=${(event: CustomEvent<TileWish>) => this.onTile(event.detail)}>
           ${isAlone ? html`<div class="alone"><re-invite large .room=${room.room} .config=${this.config}></re-invite></div>` : nothing}
         </re-stage>
         <div class="notices">${notices}</div>
       </main>
-      <div class="foot"><re-call-bar .call=${call} .config=${this.config} mode=${this.mode} .hasSelfView=${this.hasSelfView} .version=${this.version}
-        @re-bar=${(event: CustomEvent<BarAction>) => this.onBar(event.detail)}></re-call-bar></div>
+      <footer class="foot"><re-call-bar .call=${call} .config=${this.config} mode=${this.mode} .hasSelfView=${this.hasSelfView} .version=${this.version}
+        @re-bar=${(event: CustomEvent<BarAction>) => this.onBar(event.detail)}></re-call-bar></footer>
       ${this.panel ? html`<aside aria-label=${w.sidePanel}><re-panel .call=${call} tab=${this.panel} .version=${this.version}
         @re-panel=${(event: CustomEvent<PanelTab>) => { this.panel = event.detail; if (event.detail === "chat") this.unread = 0; }} @re-panel-close=${() => (this.panel = null)}></re-panel></aside>` : nothing}
       <re-sounds .call=${call} .isOff=${this.isQuiet} .speakerId=${this.speakerId} @re-sound-held=${(event: CustomEvent<boolean>) => (this.isSoundHeld = event.detail)}></re-sounds>
@@ -312,7 +314,7 @@ export class ReCall extends ReElement {
       @container (max-width: 719px) {
         main { padding: 0 8px; }
         header { gap: var(--s2); padding: var(--s1) var(--s2); }
-        .clock, .top .word { display: none; }
+        .clock, .watchers, .top .word { display: none; }
         .away { flex: 1 0 auto; order: 9; }
         .with-panel { grid-template-columns: minmax(0, 1fr); }
         aside { position: absolute; inset: 20% 0 0; z-index: 20; grid-column: 1; overflow: hidden; border-radius: var(--r3) var(--r3) 0 0; box-shadow: var(--float); }

@@ -11,7 +11,7 @@ export type Reach = "this-computer" | "network" | "key";
 export function invitation(room: string, config: Config | null, here: { origin: string; hostname: string }): { url: string; reach: Reach } {
   const path = paths.room(room);
   const isLocal = isLoopback(here.hostname);
-  const lan = config?.lan?.url ?? config?.lan?.urls?.[0];
+  const lan = config?.lan?.urls[0];
   const origin = isLocal && lan !== undefined ? new URL(lan).origin : here.origin;
   const url = origin + path;
   if (config?.auth === "token") return { url, reach: "key" };

@@ -153,7 +153,9 @@ export class ReLobby extends ReElement {
     const start = this.config?.recording.start;
     if (this.isRecordedNow) {
       const what = this.config?.recording.tracks === "audio" ? w.recordedTextAudio : w.recordedText;
-      return html`<div class="recorded"><span class="dot"></span><p><strong>${w.recorded}</strong> ${what}</p></div>`;
+      // No red before something is written.
+      const isWritten = this.live?.recording.state === "recording";
+      return html`<div class="recorded">${isWritten ? html`<span class="dot"></span>` : icon("info")}<p><strong>${w.recorded}</strong> ${what}</p></div>`;
     }
     return start === "manual" ? html`<p class="second">${w.mayBeRecorded}</p>` : nothing;
   }
@@ -162,6 +164,7 @@ export class ReLobby extends ReElement {
     const w = this.words.refused;
     const known = w.byCode[code as keyof typeof w.byCode];
     return html`<re-notice kind="bad" role="alert">${known ?? w.other(message)}
+      ${code === "socket-blocked" && this.config?.lan ? html`<a slot="action" class="button small" href=${this.config.lan.ca_url}>${w.getCertificate}</a>` : nothing}
       ${code === "room-full" && canWatch ? html`<a slot="action" class="button small" href=${paths.watch(this.room)}>${this.words.lobby.watch}</a>` : nothing}</re-notice>`;
   }
 
@@ -181,12 +184,13 @@ export class ReLobby extends ReElement {
       .bad { color: var(--bad); font-size: var(--t2); }
       .left-link { justify-self: start; min-height: 24px; font-size: var(--t2); font-weight: 400; }
       .recorded { display: flex; gap: var(--s3); padding: var(--s3) var(--s4); border: 1px solid var(--line); border-radius: var(--r2); background: var(--surface); font-size: var(--t2); }
+      .recorded .glyph { flex: none; color: var(--text-2); }
       .dot { flex: none; width: 12px; height: 12px; margin-top: 4px; border-radius: 50%; background: var(--rec); }
       @container (max-width: 719px) {
-        .columns { grid-template-columns: minmax(0, 1fr); align-items: start; gap: var(--s4); padding: var(--s4); }
+        .columns { grid-template-columns: minmax(0, 1fr); align-content: start; gap: var(--s4); padding: var(--s4); }
         .actions > * { flex: 1; }
       }
-      @media (max-height: 420px) { .columns { min-height: 0; } }
+      @media (max-height: 480px) { .columns { min-height: 0; align-items: start; gap: var(--s4); padding: var(--s3) var(--s4); } }
     `,
   ];
 }

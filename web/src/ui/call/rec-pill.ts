@@ -54,7 +54,7 @@ export class ReRecPill extends ReElement {
   static override styles = [
     base,
     css`
-      :host { display: inline-flex; min-width: 0; }
+      :host { display: inline-flex; flex: none; }
       .pill {
         display: inline-flex; align-items: center; gap: var(--s2); min-height: 32px; padding: 0 var(--s3); border-radius: var(--round);
         font: 600 var(--t2)/1 var(--font); white-space: nowrap;

@@ -1,4 +1,5 @@
 // Turns news of a call into sentences: toasts for what concerns the eye, one voice for those who listen.
+import { withAccess } from "../../client/access.ts";
 import type { News } from "../../client/news.ts";
 import { duration, list } from "../../words/format.ts";
 import { words } from "../../words/index.ts";
@@ -38,7 +39,7 @@ export class Reporter {
     const w = words().news;
     const text = w.saved(duration(duration_ms));
     // In a new tab: nobody should fall out of the call for a look back.
-    toast(id === null ? { text } : { text, action: { label: w.play, run: () => void open(paths.replay(id), "_blank") } });
+    toast(id === null ? { text } : { text, action: { label: w.play, run: () => void open(withAccess(paths.replay(id)), "_blank", "noopener") } });
   }
 
   // Several people at once are one sentence.

@@ -202,7 +202,6 @@ export class ReStage extends ReElement {
       .area { position: absolute; inset: 0; touch-action: pan-y; }
       re-tile { position: absolute; top: 0; left: 0; transition: transform var(--move) var(--ease), width var(--move) var(--ease), height var(--move) var(--ease); }
       re-tile.floating { z-index: 3; box-shadow: var(--float); cursor: grab; touch-action: none; }
-      re-tile:hover, re-tile:focus-within { z-index: 4; }
       .pages { position: absolute; bottom: var(--s2); left: 50%; z-index: 5; display: flex; align-items: center; gap: var(--s1); translate: -50%; border-radius: var(--round); background: var(--scrim); color: #FFFFFF; font-size: var(--t2); }
       .turn { width: 44px; padding: 0; border: 0; border-radius: var(--round); background: none; color: inherit; }
       .turn:hover { background: #FFFFFF22; }

@@ -105,13 +105,13 @@ export class ReTile extends ReElement {
     const w = this.words.tile;
     const name = tile.isScreen ? (tile.isSelf ? w.yourScreen : w.screenOf(tile.name)) : tile.isSelf ? w.you(tile.name) : tile.name;
     const isPictureOn = tile.hasPicture && tile.track !== null;
-    return html`<figure role="group" aria-label=${name}>
+    return html`<figure aria-label=${name}>
       <video ?hidden=${!isPictureOn || !this.hasFrame} autoplay playsinline muted @loadeddata=${this.onFrame} @resize=${this.onFrame} @playing=${this.onFrame}></video>
       ${isPictureOn && this.hasFrame ? nothing : html`<div class="avatar" aria-hidden="true"><span>${initials(tile.name)}</span></div>`}
       ${isPictureOn && !this.hasFrame ? html`<p class="wait">${w.connecting}</p>` : nothing}
       ${tile.quality === "lost" ? html`<p class="cover">${w.reconnecting}</p>` : nothing}
+      ${tile.isUnrecorded ? html`<span class="chip" title=${w.notRecordedHint}>${w.notRecorded}</span>` : nothing}
       <div class="corner">
-        ${tile.isUnrecorded ? html`<span class="chip" title=${w.notRecordedHint}>${w.notRecorded}</span>` : nothing}
         <re-quality .quality=${tile.quality}></re-quality>
         ${tile.isSelf && !tile.isScreen ? nothing : this.menu(tile, name)}
       </div>
@@ -162,7 +162,7 @@ export class ReTile extends ReElement {
       .name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
       .mute { display: grid; color: var(--off-fg); }
       .corner { position: absolute; top: var(--s2); right: var(--s2); z-index: 2; display: flex; align-items: center; gap: var(--s1); }
-      .chip { padding: 2px var(--s2); border-radius: var(--r1); background: var(--scrim); color: #FFFFFF; font: 500 var(--t1)/1.6 var(--font); }
+      .chip { position: absolute; top: var(--s2); left: var(--s2); z-index: 2; padding: 2px var(--s2); border-radius: var(--r1); background: var(--scrim); color: #FFFFFF; font: 500 var(--t1)/1.6 var(--font); }
       .more { width: 32px; min-height: 32px; padding: 0; border: 0; border-radius: var(--r1); background: var(--scrim); color: #FFFFFF; opacity: 0; }
       :host(:hover) .more, .more:focus-visible, re-menu[open] .more { opacity: 1; }
       @media (hover: none) { .more { opacity: 1; } }

@@ -59,7 +59,7 @@ export class ReDeviceButton extends ReElement {
     const word = isAudio ? w.microphone : w.camera;
     const state = isBusy ? w.asking : isProblem(device) ? w.notAvailable(word) : isOn ? word : w.off(word);
     const key = isAudio ? "Ctrl+D" : "Ctrl+E";
-    const label = isOn ? w.turnOff(word) : w.turnOn(word);
+    const label = isOn ? w.turnOff(state) : w.turnOn(state);
     const glyph = isAudio ? (isOn ? "mic" : "mic-off") : isOn ? "camera" : "camera-off";
     return html`<div class="split ${isOn || isBusy ? "" : "off"}">
       <button class="toggle" aria-label=${label} title="${label} (${key})" @click=${() => this.toggle(device)}>

@@ -54,7 +54,8 @@ export class ReHeader extends ReElement {
       .nav[aria-current] { color: var(--text); font-weight: 600; }
       .gap { flex: 1; }
       .lang { min-height: 44px; padding: 0 var(--s2); }
-      @media (max-width: 430px) { .lang .word { display: none; } .lang { width: 44px; padding: 0; } nav { padding: 0 var(--s2); } }
+      @media (max-width: 430px) { .lang .word { display: none; } .lang { width: 44px; padding: 0; } nav { gap: 0; padding: 0 var(--s2); } .nav { padding: 0 6px; } .brand { margin-right: 0; } }
+      @media (max-width: 360px) { .brand { gap: 0; font-size: 0; } }
     `,
   ];
 }

@@ -92,7 +92,7 @@ class RePageHome extends ReElement {
   private liveRoom(room: LiveRoom): TemplateResult {
     const w = this.words.home;
     const isRecording = room.recording.state === "recording";
-    return html`<li class="item">
+    return html`<li class="item live">
       <div class="what"><a class="title" href=${paths.room(room.room)} aria-label=${w.join(room.room)}>${room.room}</a>
         <span class="second">${room.participants.length > 0 ? list(room.participants.map((one) => one.name)) : this.words.common.people(0)}${room.watchers > 0 ? ` · ${w.watching(room.watchers)}` : ""}</span></div>
       ${isRecording ? html`<span class="rec numbers"><span class="dot"></span>${w.recordedNow} ${duration(room.recording.duration_ms)}</span>` : nothing}
@@ -143,7 +143,12 @@ class RePageHome extends ReElement {
       .rec { display: inline-flex; align-items: center; gap: var(--s2); color: var(--text); font-size: var(--t2); white-space: nowrap; }
       .dot { width: 10px; height: 10px; border-radius: 50%; background: var(--rec); }
       .wait { height: 64px; }
-      @media (max-width: 480px) { main { padding: var(--s5) var(--s4); } .row { flex-direction: column; } }
+      @media (max-width: 480px) {
+        main { padding: var(--s5) var(--s4); }
+        .row { flex-direction: column; }
+        .item { flex-wrap: wrap; gap: var(--s1) var(--s3); }
+        .live .what { flex: 1 0 100%; }
+      }
     `,
   ];
 }

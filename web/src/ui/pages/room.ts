@@ -105,8 +105,9 @@ class RePageRoom extends ReElement {
     const name = roomName(this.room) ?? "";
     const { signal } = this.stay;
     if (this.config === null) api.config(signal).then((config) => (this.config = config), () => undefined);
-    api.room(name, signal).then(
-      (live) => (this.live = live),
+    // From the list: a room that does not exist yet is no error.
+    api.rooms(signal).then(
+      (rooms) => (this.live = rooms.find((one) => one.room === name) ?? null),
       (error) => { if (error instanceof ApiError) this.live = null; },
     );
   }
@@ -148,10 +149,21 @@ class RePageRoom extends ReElement {
     // Refused at the door: the lobby says why. Refused later: there is a call to look back at.
     if (call.phase.name === "refused" && call.room === null) {
       this.refusal = { code: call.phase.code, message: call.phase.message };
+      if (call.phase.code === "offline") void this.explainSilence();
       this.isComingBack = false;
       this.call = null;
     }
     this.requestUpdate();
+  }
+
+  // The page came and the socket does not: a phone that was told to open the page in spite of its certificate.
+  private async explainSilence(): Promise<void> {
+    try {
+      await api.config(this.stay.signal);
+      if (this.refusal?.code === "offline") this.refusal = { code: "socket-blocked", message: "" };
+    } catch {
+      // The server is away altogether: that is what the page says already.
+    }
   }
 
   private rejoin(how: "plain" | "take-over"): void {

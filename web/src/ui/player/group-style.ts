@@ -14,7 +14,7 @@ export const stylesOfGroup = css`
   .face { position: absolute; inset: 0; display: grid; place-content: center; justify-items: center; gap: var(--s2); container-type: size; }
   .round { display: grid; place-items: center; width: clamp(32px, 30cqmin, 112px); height: clamp(32px, 30cqmin, 112px); border-radius: 50%; background: var(--ctl); font: 600 clamp(14px, 11cqmin, 40px)/1 var(--font); }
   .why { color: var(--text-2); font-size: var(--t2); }
-  @container (max-height: 110px) { .why { display: none; } }
+  @container (max-height: 110px) { .why { display: none; } .round { margin-bottom: 20px; } }
   .name { position: absolute; left: var(--s2); bottom: var(--s2); display: inline-flex; align-items: center; gap: var(--s1); max-width: calc(100% - 16px); padding: 3px var(--s2); border-radius: var(--r1); background: var(--scrim); color: #fff; font: 500 var(--t1)/1.4 var(--font); }
   .name bdi { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
   .name .glyph { flex: none; }

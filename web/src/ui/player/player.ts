@@ -11,7 +11,7 @@ import "media-chrome/dist/media-seek-backward-button.js";
 import "media-chrome/dist/media-seek-forward-button.js";
 import "media-chrome/dist/media-volume-range.js";
 import { loadEvents, loadManifest, LoadError } from "../../client/replay/load.ts";
-import type { Failure } from "../../client/replay/load.ts";
+import type { Failure, Happened } from "../../client/replay/load.ts";
 import { isGrowing, lanes, lengthOf, silences, spots, stops } from "../../client/replay/model.ts";
 import type { Manifest, ManifestFile, RecordedEvent, Span } from "../../client/replay/model.ts";
 import { parseSpan } from "../../client/replay/when.ts";
@@ -61,6 +61,7 @@ export class ReelayPlayer extends ReElement {
   private stops: number[] = [];
   private stopAt: number | null = null;
   private isPlaced = false;
+  private happened: Happened = { events: [], next: 0 };
 
   constructor() {
     super();
@@ -94,6 +95,7 @@ export class ReelayPlayer extends ReElement {
     if (changed.has("recording") && this.recording !== "") {
       this.manifest = null;
       this.events = [];
+      this.happened = { events: [], next: 0 };
       this.isPlaced = false;
       this.refresh();
     }
@@ -137,8 +139,10 @@ export class ReelayPlayer extends ReElement {
     const signal = this.connected;
     const id = this.recording;
     try {
-      const [manifest, events] = await Promise.all([loadManifest(id, signal), loadEvents(id, signal)]);
+      const [manifest, happened] = await Promise.all([loadManifest(id, signal), loadEvents(id, this.happened, signal)]);
       if (id !== this.recording) return;
+      const { events } = happened;
+      this.happened = happened;
       this.manifest = manifest;
       this.events = events;
       this.failure = null;

@@ -11,6 +11,7 @@ import { icon } from "../elements/icon.ts";
 import type { IconName } from "../elements/icon.ts";
 import { stylesOfTimeline } from "./timeline-style.ts";
 
+const GUTTER_PX = 132;
 const ZOOMS = [1, 2, 5, 10, 30] as const;
 /** Preview pictures are asked for at most this finely, so that the same ones come again. */
 const PREVIEW_STEP = 2_000;
@@ -23,8 +24,8 @@ interface Happening {
 
 /** The most telling picture stands for several things that happened at nearly the same time. */
 const RANK: readonly IconName[] = ["chat", "pin", "screen", "pause", "people", "leave"];
-/** Closer than this share of what is visible, two things share one button. */
-const TOO_CLOSE = 0.045;
+/** Closer than this, two things share one button. */
+const TOO_CLOSE_PX = 30;
 
 export class ReTimeline extends ReElement {
   static override properties = {
@@ -211,7 +212,8 @@ export class ReTimeline extends ReElement {
 
   /** What happened, with neighbours that would cover each other put together. */
   private dots(): Happening[] {
-    const near = (this.length * TOO_CLOSE) / this.zoom;
+    const track = Math.max(120, (this.clientWidth || 800) - GUTTER_PX) * this.zoom;
+    const near = (this.length * TOO_CLOSE_PX) / track;
     const found: Happening[] = [];
     for (const one of this.happenings) {
       const last = found.at(-1);
