@@ -44,7 +44,7 @@ impl Counters {
     }
 
     /// Takes over what the receiving side of a room counted.
-    pub fn add_viewers(&mut self, routed: RouterCounters, dropped: u64) {
+    pub fn add_viewers(&mut self, routed: RouterCounters, dropped: u64, flooded: u64) {
         let sum = &mut self.viewers;
         sum.forwarded += routed.forwarded;
         sum.dropped_duplicates += routed.dropped_duplicates;
@@ -54,6 +54,7 @@ impl Counters {
         sum.keyframes_wanted += routed.keyframes_wanted;
         sum.keyframes_asked += routed.keyframes_asked;
         self.dropped_slow_viewer += dropped;
+        self.dropped_garbage += flooded;
     }
 
     /// Name and number of each.

@@ -119,7 +119,7 @@ impl Room {
         for state in self.peers.values() {
             counters.add_peer(state.peer.counters());
         }
-        counters.add_viewers(self.viewers.counters(), self.viewers.dropped());
+        counters.add_viewers(self.viewers.counters(), self.viewers.dropped(), self.viewers.flooded());
     }
 
     /// Everything in it that the shard knows by name.

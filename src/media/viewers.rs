@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use reelay_signaling::{ErrorCode, Kind, TrackId};
 
+use super::flood::Flood;
 use super::leg::{Leg, LegEvent, LegMode, LegShared, SlotChange};
 use super::router::{Downlink, Report, Router, RouterCounters, SubscriptionKey};
 use super::{Event, InboundPacket, LegKey, LinkState, MediaError, Outbox, Route, SenderReport};
@@ -51,6 +52,7 @@ pub struct Viewers {
     swept: Instant,
     events: VecDeque<ViewersEvent>,
     dropped_by_closed: u64,
+    flooded: u64,
 }
 
 struct Viewer {
@@ -61,6 +63,7 @@ struct Viewer {
     /// Slots on screen; `None`: all.
     wanted: Option<Vec<usize>>,
     is_paced: bool,
+    flood: Flood,
 }
 
 /// The legs as the router sees them.
@@ -108,6 +111,7 @@ impl Viewers {
             swept: now,
             events: VecDeque::new(),
             dropped_by_closed: 0,
+            flooded: 0,
         }
     }
 
@@ -137,7 +141,14 @@ impl Viewers {
         let leg = Leg::new(now, self.shared.clone(), mode)?;
         let ufrags = leg.ufrags().map(str::to_owned).collect();
         self.events.push_back(ViewersEvent::Ufrags { leg: key, ufrags });
-        let viewer = Viewer { key, leg, subscriptions: Vec::new(), wanted: None, is_paced: false };
+        let viewer = Viewer {
+            key,
+            leg,
+            subscriptions: Vec::new(),
+            wanted: None,
+            is_paced: false,
+            flood: Flood::new(now, MAX_DATAGRAMS_PER_SECOND),
+        };
         let at = self.legs.iter().position(Option::is_none).unwrap_or_else(|| {
             self.legs.push(None);
             self.legs.len() - 1
@@ -217,6 +228,10 @@ impl Viewers {
     /// A datagram for a leg; `route` leads back to where it came from.
     pub fn on_datagram(&mut self, now: Instant, key: LegKey, route: Route, data: &mut [u8], outbox: &mut Outbox) {
         let Some((at, viewer)) = self.find(key) else { return };
+        if !viewer.flood.allow(now) {
+            self.flooded += 1;
+            return;
+        }
         viewer.leg.on_datagram(now, route, data, outbox);
         self.settle(now, at, outbox);
     }
@@ -292,6 +307,11 @@ impl Viewers {
     /// Packets dropped since the beginning because a viewer's burst was longer than its queue.
     pub fn dropped(&self) -> u64 {
         self.dropped_by_closed + self.legs.iter().flatten().map(|viewer| viewer.leg.dropped()).sum::<u64>()
+    }
+
+    /// Datagrams dropped since the beginning because a viewer sent too many.
+    pub fn flooded(&self) -> u64 {
+        self.flooded
     }
 
     /// Empties the events of a leg after each thing that was done to it.
@@ -402,6 +422,8 @@ fn gone() -> MediaError {
     MediaError { code: ErrorCode::SessionNotFound, message: "there is no such connection".to_owned() }
 }
 
+// Checks, reports and requests about 64 streams are a tenth of this.
+const MAX_DATAGRAMS_PER_SECOND: u32 = 500;
 const SWEEP: Duration = Duration::from_millis(200);
 
 #[cfg(test)]

@@ -308,7 +308,11 @@ impl Leg {
                 let lost = (0..16).filter(|bit| mask >> bit & 1 == 1).map(|bit| first.wrapping_add(bit + 1));
                 let lost = std::iter::once(first).chain(lost);
                 match events.back_mut() {
-                    Some(LegEvent::Nack { slot: last, lost: all }) if *last == slot => all.extend(lost),
+                    Some(LegEvent::Nack { slot: last, lost: all }) if *last == slot => {
+                        if all.len() < MAX_LOST {
+                            all.extend(lost);
+                        }
+                    }
                     _ => events.push_back(LegEvent::Nack { slot, lost: lost.collect() }),
                 }
             }
@@ -360,7 +364,9 @@ impl Leg {
         }
         self.send_paced(now, outbox);
         let silence = self.heard.map_or(Duration::ZERO, |heard| now.saturating_duration_since(heard));
-        if silence >= FAILED_AFTER {
+        if silence >= CLOSED_AFTER {
+            self.close(now, outbox);
+        } else if silence >= FAILED_AFTER {
             self.set_state(LinkState::Failed);
         } else if silence >= DISCONNECTED_AFTER && self.state == Some(LinkState::Connected) {
             self.set_state(LinkState::Disconnected);
@@ -400,7 +406,8 @@ impl Leg {
     /// When [`Leg::on_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let silence = match self.state {
-            Some(LinkState::Failed | LinkState::Closed) => None,
+            Some(LinkState::Closed) => None,
+            Some(LinkState::Failed) => self.heard.map(|heard| heard + CLOSED_AFTER),
             Some(LinkState::Connected) => self.heard.map(|heard| heard + DISCONNECTED_AFTER),
             _ => self.heard.map(|heard| heard + FAILED_AFTER),
         };
@@ -471,11 +478,15 @@ impl Leg {
     }
 }
 
-/// How long a client may take for an answer.
-pub const ANSWER_WAIT: Duration = Duration::from_secs(10);
+// How long a client may take for an answer.
+const ANSWER_WAIT: Duration = Duration::from_secs(10);
 const DISCONNECTED_AFTER: Duration = Duration::from_secs(10);
-/// How long a viewer may be silent (RFC 7675 §5.1).
-pub const FAILED_AFTER: Duration = Duration::from_secs(30);
+// RFC 7675 §5.1.
+const FAILED_AFTER: Duration = Duration::from_secs(30);
+// As long as a lost viewer may take to ask for a restart.
+const CLOSED_AFTER: Duration = Duration::from_secs(90);
+// A viewer that has lost more at once is better served by a keyframe.
+const MAX_LOST: usize = 256;
 // A browser has a few addresses, and a new port after each restart.
 const MAX_CHECKED: usize = 16;
 

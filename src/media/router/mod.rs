@@ -286,7 +286,10 @@ impl Router {
     /// A viewer cannot go on without a keyframe.
     pub fn on_keyframe_wanted(&mut self, now: Instant, key: SubscriptionKey) {
         self.counters.keyframes_wanted += 1;
-        let Some(subscription) = &self.subscriptions[key.0] else { return };
+        let Some(subscription) = self.subscriptions.get_mut(key.0).and_then(Option::as_mut) else { return };
+        if !subscription.may_wish(now) {
+            return;
+        }
         let source = subscription.flowing();
         let Some(track) = self.tracks.get_mut(subscription.track).and_then(Option::as_mut) else { return };
         let number = source.map(|source| source.layer).or_else(|| track.highest_live());

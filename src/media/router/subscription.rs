@@ -8,6 +8,7 @@ use super::Downlink;
 use super::track::{Layer, Track};
 use crate::media::Codec;
 use crate::media::cache::{CachedPacket, HEADER_BYTES};
+use crate::media::flood::Flood;
 use crate::media::rewrite::{Incoming, Outgoing, Rewriter, SourceKey};
 
 /// What the client has agreed to receive in a slot.
@@ -50,6 +51,8 @@ pub(super) struct Subscription {
     reported: bool,
     rtx_seq: u16,
     repairs: Repairs,
+    /// How often this viewer may ask for a keyframe: each one costs all the others quality.
+    wishes: Flood,
 }
 
 /// How much may be retransmitted.
@@ -77,6 +80,7 @@ impl Subscription {
             octets: 0,
             reported: false,
             rtx_seq: seed.wrapping_mul(31) & 0x3fff,
+            wishes: Flood::new(now, MAX_WISHES_PER_SECOND),
             repairs: Repairs { tokens: REPAIR_BURST, refilled: now, recent: [(0, None); RECENT], at: 0 },
         }
     }
@@ -210,6 +214,11 @@ impl Subscription {
         self.rewriter.source().filter(|_| self.is_flowing).map(|(source, _)| source)
     }
 
+    /// Whether the viewer may ask for a keyframe now.
+    pub fn may_wish(&mut self, now: Instant) -> bool {
+        self.is_wanted && self.wishes.allow(now)
+    }
+
     /// Sends again what the viewer has lost.
     pub fn repair<D: Downlink>(
         &mut self,
@@ -308,7 +317,8 @@ fn write_packet(packet: &mut CachedPacket, out: &Outgoing, payload_type: u8, ssr
     }
 }
 
-// A viewer that loses a tenth of 2.5 Mbit/s needs 30 a second; one that asks for much more has no link for repairs.
+const MAX_WISHES_PER_SECOND: u32 = 1;
+// A viewer that loses a tenth of 2.5 Mbit/s needs 30 repairs a second; one that asks for much more has no link for it.
 const REPAIR_RATE: f32 = 200.0;
 const REPAIR_BURST: f32 = 200.0;
 const REPEAT_GAP: Duration = Duration::from_millis(15);

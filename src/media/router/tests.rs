@@ -368,3 +368,20 @@ fn nothing_is_left_of_what_has_ended() {
     assert!(feed.router.by_id.is_empty() && feed.router.reports.is_empty());
     assert_eq!(feed.router.poll_timeout(), None);
 }
+
+#[test]
+fn one_viewer_cannot_keep_a_publisher_busy_with_keyframes() {
+    let mut feed = Feed::new();
+    let viewer = feed.subscribe(&id(1, Kind::Video));
+    feed.video(0, 1, 1, 0, true);
+    let mut asked = 0;
+    for step in 0..200 {
+        feed.router.on_keyframe_wanted(feed.now, viewer);
+        if !feed.asked().is_empty() {
+            asked += 1;
+            feed.video(0, 1, 2 + step, 0, true);
+        }
+        feed.after(50);
+    }
+    assert!((10..=12).contains(&asked), "{asked} in ten seconds");
+}
