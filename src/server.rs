@@ -11,13 +11,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use reelay_signaling::{ClosedReason, IceServer};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::auth::Auth;
-use crate::config::{Config, RecordingStart};
+use crate::config::{Config, RecordingStart, RecordingTracks};
 use crate::http::{self, App, Phase, ServerInfo, Shutdown};
 use crate::media::{self, Media};
 use crate::recording::library::Library;
+use crate::recording::{self, ConsentPolicy, Recorder, RecorderThread, StartPolicy, Tracks, Update};
 use crate::room::{self, MediaLink, RoomEvent, Rooms};
 
 /// What is asked of this start beside the settings.
@@ -58,6 +59,8 @@ async fn serve(config: Config, launch: Launch, started: Instant) -> anyhow::Resu
     let listener = bind(&config)?;
     let tls = None;
     let (media, media_threads) = start_media(&config)?;
+    let (updates, from_recorder) = mpsc::unbounded_channel::<Update>();
+    let (recorder, recorder_thread) = start_recorder(&config, updates)?;
     let library = Library::open(&config.recording.dir, config.catalog.url.as_deref())
         .await
         .context("opening the catalogue of the recordings")?;
@@ -76,13 +79,15 @@ async fn serve(config: Config, launch: Launch, started: Instant) -> anyhow::Resu
         config: Arc::new(config),
         rooms: rooms.clone(),
         media: media.clone(),
+        recorder: recorder.clone(),
         library: library.clone(),
         events: http::Events::default(),
         shutdown: Shutdown::default(),
         server: Arc::new(server),
     };
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(bridge::read(from_rooms));
+    tasks.spawn(bridge::rooms_to_recorder(from_rooms, recorder.clone()));
+    tasks.spawn(bridge::recorder_to_all(from_recorder, (rooms.clone(), media), (library.clone(), app.events.clone())));
     tasks.spawn(async move { library.run().await });
     let serving = tokio::spawn(http::serve(listener, tls, app.clone()));
     greeting::print(&app);
@@ -93,17 +98,35 @@ async fn serve(config: Config, launch: Launch, started: Instant) -> anyhow::Resu
         greeting::open_browser(&app);
     }
     stop::wait(&app, signals).await;
-    close(&app).await;
+    let closed = close(&app, &recorder).await;
     app.shutdown.advance(Phase::Stopping);
     serving.await.context("serving")?.context("serving")?;
     tasks.shutdown().await;
-    tokio::task::spawn_blocking(move || media_threads.stop()).await.context("ending threads")?;
+    tokio::task::spawn_blocking(move || end_threads(media_threads, recorder_thread)).await.context("ending threads")?;
+    greeting::print_closed(&closed);
     Ok(())
 }
 
-async fn close(app: &App) {
+/// Recordings first: what is on disk is worth more than a clean goodbye.
+async fn close(app: &App, recorder: &Recorder) -> Vec<recording::Manifest> {
     app.shutdown.advance(Phase::Draining);
+    app.rooms.drain();
+    let (done, closed) = oneshot::channel();
+    recorder.tell(recording::Input::CloseAll { done });
+    let closed = tokio::time::timeout(CLOSE_PATIENCE, closed).await;
     app.rooms.close_all(ClosedReason::Stopping, CLOSE_PATIENCE).await;
+    match closed {
+        Ok(Ok(manifests)) => manifests,
+        _ => {
+            tracing::error!("recordings were not closed in time; the next start repairs them");
+            Vec::new()
+        }
+    }
+}
+
+fn end_threads(media: media::MediaThreads, recorder: RecorderThread) {
+    media.stop();
+    recorder.join();
 }
 
 fn bind(config: &Config) -> anyhow::Result<TcpListener> {
@@ -130,6 +153,33 @@ fn start_media(config: &Config) -> anyhow::Result<(Media, media::MediaThreads)> 
     Media::start(options).map_err(|error| match error {
         media::StartError::Bind { port, source } if source.kind() == std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
             "UDP port {port} is taken, probably by another Reelay; use another one with --udp-port PORT (0 takes a free one)"
+        ),
+        error => error.into(),
+    })
+}
+
+fn start_recorder(
+    config: &Config,
+    updates: mpsc::UnboundedSender<Update>,
+) -> anyhow::Result<(Recorder, RecorderThread)> {
+    let options = recording::Options {
+        start: match config.recording.start {
+            RecordingStart::Auto => StartPolicy::Auto,
+            RecordingStart::Manual => StartPolicy::Manual,
+            RecordingStart::Off => StartPolicy::Off,
+        },
+        tracks: match config.recording.tracks {
+            RecordingTracks::Av => Tracks::Av,
+            RecordingTracks::Audio => Tracks::Audio,
+        },
+        consent: if config.consent_required() { ConsentPolicy::Required } else { ConsentPolicy::Notice },
+        linger: config.recording.linger.0,
+        ..recording::Options::new(&config.recording.dir)
+    };
+    Recorder::start(options, updates).map_err(|error| match error {
+        recording::StartError::Locked(folder) => anyhow::anyhow!(
+            "another Reelay records into {}; use another folder with --recordings FOLDER",
+            folder.display()
         ),
         error => error.into(),
     })

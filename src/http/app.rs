@@ -11,6 +11,7 @@ use super::rooms::LanConfig;
 use crate::auth::Auth;
 use crate::config::Config;
 use crate::media::Media;
+use crate::recording::Recorder;
 use crate::recording::library::Library;
 use crate::room::Rooms;
 
@@ -29,6 +30,8 @@ pub struct App {
     pub rooms: Rooms,
     /// The media plane.
     pub media: Media,
+    /// The recorder.
+    pub recorder: Recorder,
     /// Places for signaling sockets.
     pub sockets: Arc<Semaphore>,
     /// Whether the server takes new things, drains or stops.

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use reelay_signaling::{ErrorCode, Kind, Moderation, ParticipantId, RoomName, RoomRecording, Source};
 use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -13,12 +14,16 @@ use super::app::{App, Phase};
 use super::error::{Json as Body, Path, Problem, ProblemBody};
 use crate::auth::{Caller, Grant};
 use crate::config::{RecordingStart, RecordingTracks, Watch};
+use crate::recording::{Accepted, Input, Reply};
 use crate::room::{RoomHandle, Snapshot};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list))
         .routes(routes!(one, end))
+        .routes(routes!(start_recording, stop_recording))
+        .routes(routes!(pause_recording))
+        .routes(routes!(resume_recording))
         .routes(routes!(mute))
         .routes(routes!(remove))
         .routes(routes!(drain))
@@ -133,6 +138,85 @@ async fn one(State(app): State<App>, caller: Caller, Path(room): Path<String>) -
 )]
 async fn end(State(app): State<App>, caller: Caller, Path(room): Path<String>) -> Result<StatusCode, Problem> {
     moderate(&app, caller, &room, Moderation::End).await
+}
+
+/// Start recording
+///
+/// Without a track to record it waits for the first one.
+#[utoipa::path(
+    post, path = "/api/rooms/{room}/recording", tag = "rooms", params(("room" = String, Path)),
+    responses(
+        (status = 200, description = "It runs already", body = RecordingAnswer),
+        (status = 201, description = "Started", body = RecordingAnswer),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
+        (status = 507, body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn start_recording(
+    State(app): State<App>,
+    caller: Caller,
+    Path(room): Path<String>,
+) -> Result<(StatusCode, Json<RoomRecording>), Problem> {
+    let done = record(&app, caller, &room, |room, by, reply| Input::Start { room, by, reply }).await?;
+    let status = if done.is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(done.recording)))
+}
+
+/// Stop recording
+///
+/// It stays stopped until somebody starts it.
+#[utoipa::path(
+    delete, path = "/api/rooms/{room}/recording", tag = "rooms", params(("room" = String, Path)),
+    responses(
+        (status = 200, description = "Stopped", body = RecordingAnswer),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn stop_recording(
+    State(app): State<App>,
+    caller: Caller,
+    Path(room): Path<String>,
+) -> Result<Json<RoomRecording>, Problem> {
+    let done = record(&app, caller, &room, |room, by, reply| Input::Stop { room, by, reply }).await?;
+    Ok(Json(done.recording))
+}
+
+/// Pause the recording
+///
+/// All files are cut at one instant.
+#[utoipa::path(
+    post, path = "/api/rooms/{room}/recording/pause", tag = "rooms", params(("room" = String, Path)),
+    responses(
+        (status = 200, description = "Paused", body = RecordingAnswer),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn pause_recording(
+    State(app): State<App>,
+    caller: Caller,
+    Path(room): Path<String>,
+) -> Result<Json<RoomRecording>, Problem> {
+    let done = record(&app, caller, &room, |room, by, reply| Input::Pause { room, by, reply }).await?;
+    Ok(Json(done.recording))
+}
+
+/// Go on after a pause
+///
+/// In the same files.
+#[utoipa::path(
+    post, path = "/api/rooms/{room}/recording/resume", tag = "rooms", params(("room" = String, Path)),
+    responses(
+        (status = 200, description = "Running", body = RecordingAnswer),
+        (status = "4XX", body = ProblemBody, content_type = "application/problem+json"),
+    )
+)]
+async fn resume_recording(
+    State(app): State<App>,
+    caller: Caller,
+    Path(room): Path<String>,
+) -> Result<Json<RoomRecording>, Problem> {
+    let done = record(&app, caller, &room, |room, by, reply| Input::Resume { room, by, reply }).await?;
+    Ok(Json(done.recording))
 }
 
 /// Switch off a track of somebody
@@ -293,6 +377,29 @@ async fn moderate(app: &App, caller: Caller, room: &str, moderation: Moderation)
     caller.require(Grant::Moderate, Some(&room))?;
     live(app, &room)?.moderate(moderation, caller.name).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+async fn record(
+    app: &App,
+    caller: Caller,
+    room: &str,
+    input: impl FnOnce(crate::media::RoomKey, Option<String>, Option<Reply>) -> Input,
+) -> Result<Accepted, Problem> {
+    let room: RoomName = room.parse()?;
+    caller.require(Grant::Record, Some(&room))?;
+    let room = live(app, &room)?;
+    let (reply, answer) = oneshot::channel();
+    app.recorder.tell(input(room.key, caller.name, Some(reply)));
+    let answer = answer.await.map_err(|_| Problem::internal("the recorder did not answer"))?;
+    answer.map_err(|code| {
+        let detail = match code {
+            ErrorCode::NotRecording => "nothing is being recorded",
+            ErrorCode::RecordingOff => "recording is switched off on this server (recording.start)",
+            ErrorCode::DiskFull => "the disk of the recordings is full",
+            _ => "the recorder refused this",
+        };
+        Problem::new(code, detail)
+    })
 }
 
 fn live(app: &App, room: &RoomName) -> Result<RoomHandle, Problem> {

@@ -1,12 +1,98 @@
-//! Reads the rooms' events.
+//! Carries a room's events to the recorder, and the recorder's wishes and state back to room, media and library.
 
-use tokio::sync::mpsc;
+use reelay_signaling::{ErrorCode, RecordingAction};
+use tokio::sync::{mpsc, oneshot};
 
-use crate::room::RoomEvent;
+use crate::http::Events;
+use crate::media::{Command, Media, RoomKey};
+use crate::recording::library::Library;
+use crate::recording::{Input, Recorder, Reply, Update};
+use crate::room::{RoomEvent, Rooms, What};
 
-/// Reads room events until the last room handle is gone.
-pub(super) async fn read(mut events: mpsc::Receiver<RoomEvent>) {
+/// Room events to the recorder, until the last room handle is gone.
+pub(super) async fn rooms_to_recorder(mut events: mpsc::Receiver<RoomEvent>, recorder: Recorder) {
     while let Some(event) = events.recv().await {
-        tracing::debug!(room = event.room.0, "room event");
+        if let Some(input) = input_of(event) {
+            recorder.tell(input);
+        }
     }
+}
+
+/// Updates of the recorder to whom they concern, until the recorder is gone.
+pub(super) async fn recorder_to_all(
+    mut updates: mpsc::UnboundedReceiver<Update>,
+    (rooms, media): (Rooms, Media),
+    (library, events): (Library, Events),
+) {
+    while let Some(update) = updates.recv().await {
+        match update {
+            Update::Room { room, recording, recorded } => rooms.on_recording(room, recording, recorded),
+            Update::ConsentWanted { room, by } => rooms.on_consent_wanted(room, by),
+            Update::Tap { room, track, tap } => command(&media, room, Command::Tap { room, track, tap }),
+            Update::Untap { room, track } => command(&media, room, Command::Untap { room, track }),
+            Update::Keyframe { room, track } => command(&media, room, Command::Keyframe { room, track }),
+            Update::Manifest(manifest) => put(&library, &events, &manifest).await,
+            Update::Event { .. } => {}
+        }
+    }
+}
+
+fn command(media: &Media, room: RoomKey, command: Command) {
+    if let Err(error) = media.send(room, command) {
+        metrics::counter!("recorder_commands_lost_total").increment(1);
+        tracing::warn!(room = room.0, %error, "media plane did not take a command of the recorder");
+    }
+}
+
+async fn put(library: &Library, events: &Events, manifest: &crate::recording::Manifest) {
+    let Ok(value) = serde_json::to_value(manifest) else { return };
+    match library.put(value).await {
+        Ok(entry) => events.manifest(entry.room.parse().ok(), &entry.summary),
+        Err(error) => tracing::error!(%error, "recording could not be listed"),
+    }
+}
+
+fn input_of(event: RoomEvent) -> Option<Input> {
+    let room = event.room;
+    Some(match event.what {
+        What::Opened => Input::RoomOpened { room, name: event.name },
+        What::Joined { participant, person, name, consent, wording } => {
+            Input::Joined { room, participant, person, name, consent, wording }
+        }
+        What::Left { participant, reason } => Input::Left { room, participant, reason },
+        What::Declared { participant, source, audio, video } => {
+            Input::Declared { room, participant, source, audio, video }
+        }
+        What::TrackStarted { track, codec, channels } => Input::TrackStarted { room, track, codec, channels },
+        What::TrackEnded { track } => Input::TrackEnded { room, track },
+        What::Muted { track, muted } => Input::Muted { room, track, muted },
+        What::Consent { participant, consent, wording } => Input::Consent { room, participant, consent, wording },
+        What::Chat(line) => {
+            Input::Chat { room, participant: line.participant, name: line.name, text: line.text, at: line.at }
+        }
+        What::Speaking(participants) => Input::Speaking { room, participants },
+        What::Recording { action, by, answer } => {
+            let reply = Some(pass_on(answer));
+            match action {
+                RecordingAction::Start => Input::Start { room, by, reply },
+                RecordingAction::Stop => Input::Stop { room, by, reply },
+                RecordingAction::Pause => Input::Pause { room, by, reply },
+                RecordingAction::Resume => Input::Resume { room, by, reply },
+            }
+        }
+        What::Closed { ended } => Input::RoomClosed { room, ended },
+        What::Watchers(_) => return None,
+    })
+}
+
+// The room wants to know whether, the recorder also says what.
+fn pass_on(answer: oneshot::Sender<Result<(), ErrorCode>>) -> Reply {
+    let (reply, accepted) = oneshot::channel();
+    tokio::spawn(async move {
+        if let Ok(accepted) = accepted.await {
+            // An error means that the room is over.
+            let _ = answer.send(accepted.map(|_| ()));
+        }
+    });
+    reply
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::config::Config;
 use crate::http::App;
+use crate::recording::Manifest;
 
 /// Says that the server runs.
 pub(super) fn print(app: &App) {
@@ -98,10 +99,22 @@ pub(super) fn write_ready_file(path: &Path, app: &App) -> io::Result<()> {
 /// Opens the browser, if this system has a way to.
 pub(super) fn open_browser(app: &App) {
     let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
-    let quiet =
-        Command::new(program).arg(url(app)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let quiet = Command::new(program).arg(url(app)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     if quiet.is_err() {
         println!("  (no browser could be opened: {program} is missing)");
+    }
+}
+
+/// Lists what the end of the server closed.
+pub(super) fn print_closed(closed: &[Manifest]) {
+    if closed.is_empty() {
+        println!("Stopped. Nothing was being recorded.");
+        return;
+    }
+    println!("Stopped. Closed:");
+    for manifest in closed {
+        let seconds = manifest.duration_ms / 1000;
+        println!("  {}  room {}, {}:{:02}", manifest.id, manifest.room, seconds / 60, seconds % 60);
     }
 }
 
