@@ -126,7 +126,7 @@ async fn close(app: &App, recorder: &Recorder) -> Vec<recording::Manifest> {
 
 fn end_threads(media: media::MediaThreads, recorder: RecorderThread) {
     media.stop();
-    recorder.join();
+    recorder.stop();
 }
 
 fn bind(config: &Config) -> anyhow::Result<TcpListener> {

@@ -6,7 +6,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::http::Events;
 use crate::media::{Command, Media, RoomKey};
 use crate::recording::library::Library;
-use crate::recording::{Input, Recorder, Reply, Update};
+use crate::recording::{Accepted, Input, Recorder, Reply, Update};
 use crate::room::{RoomEvent, Rooms, What};
 
 /// Room events to the recorder, until the last room handle is gone.
@@ -87,7 +87,7 @@ fn input_of(event: RoomEvent) -> Option<Input> {
 
 // The room wants to know whether, the recorder also says what.
 fn pass_on(answer: oneshot::Sender<Result<(), ErrorCode>>) -> Reply {
-    let (reply, accepted) = oneshot::channel();
+    let (reply, accepted) = oneshot::channel::<Result<Accepted, ErrorCode>>();
     tokio::spawn(async move {
         if let Ok(accepted) = accepted.await {
             // An error means that the room is over.

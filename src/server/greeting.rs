@@ -7,7 +7,6 @@ use std::{fs, io};
 
 use serde_json::json;
 
-use crate::config::Config;
 use crate::http::App;
 use crate::recording::Manifest;
 
@@ -26,7 +25,7 @@ fn greeting(app: &App) -> String {
         format!("Reelay {} is ready: {}", app.server.version, url(app)),
         format!("  who         {}", who(app)),
         format!("  media       UDP port {} on {}", ports.join(", "), addresses.join(", ")),
-        format!("  recordings  {}", recordings(&app.config)),
+        format!("  recordings  {}", recordings(app)),
         "  stop        Ctrl+C (recordings are closed first)".to_owned(),
     ];
     lines.join("\n")
@@ -59,21 +58,15 @@ fn who(app: &App) -> String {
     }
 }
 
-fn recordings(config: &Config) -> String {
-    let folder = &config.recording.dir;
-    let shown = fs::canonicalize(folder).unwrap_or_else(|_| folder.clone());
-    match free_bytes(folder) {
-        Some(free) => {
-            let hours = free / BYTES_PER_HOUR;
-            format!("{} ({} free, about {hours} hours of one person)", shown.display(), in_gigabytes(free))
+fn recordings(app: &App) -> String {
+    let folder = app.recorder.dir();
+    let shown = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    match app.recorder.free() {
+        Some((free, hours)) => {
+            format!("{} ({} free, about {hours} hours of one camera)", shown.display(), in_gigabytes(free))
         }
         None => shown.display().to_string(),
     }
-}
-
-fn free_bytes(folder: &Path) -> Option<u64> {
-    let disk = nix::sys::statvfs::statvfs(folder).ok()?;
-    Some(disk.blocks_available() as u64 * disk.fragment_size() as u64)
 }
 
 fn in_gigabytes(bytes: u64) -> String {
@@ -117,6 +110,3 @@ pub(super) fn print_closed(closed: &[Manifest]) {
         println!("  {}  room {}, {}:{:02}", manifest.id, manifest.room, seconds / 60, seconds % 60);
     }
 }
-
-// One person at 720p: 1.2 Mbit/s of picture and 40 kbit/s of sound.
-const BYTES_PER_HOUR: u64 = 560_000_000;
