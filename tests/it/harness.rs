@@ -27,6 +27,16 @@ impl Server {
         Self { dir, address, child }
     }
 
+    /// The server's process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for the end of the server; its exit code.
+    pub fn wait(&mut self) -> Option<i32> {
+        until("the end of the server", || self.child.try_wait().unwrap()).code()
+    }
+
     /// The folder of the recordings.
     pub fn recordings(&self) -> PathBuf {
         self.dir.path().join("recordings")
@@ -42,6 +52,13 @@ impl Server {
         self.open(method, path, headers).finish()
     }
 
+    /// The same with a body.
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+        let length = body.len().to_string();
+        let headers = [headers, &[("Content-Length", length.as_str())]].concat();
+        self.exchange(method, path, &headers, body).finish()
+    }
+
     /// GET.
     pub fn get(&self, path: &str) -> Answer {
         self.request("GET", path, &[])
@@ -49,13 +66,22 @@ impl Server {
 
     /// Sends one request and reads the head of the answer.
     pub fn open(&self, method: &str, path: &str, headers: &[(&str, &str)]) -> Exchange {
+        self.exchange(method, path, headers, &[])
+    }
+
+    fn exchange(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Exchange {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let mut text = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
+        let mut text = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\n");
+        if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("host")) {
+            text.push_str(&format!("Host: {}\r\n", self.address));
+        }
         for (name, value) in headers {
             text.push_str(&format!("{name}: {value}\r\n"));
         }
         stream.write_all(format!("{text}\r\n").as_bytes()).unwrap();
+        // The server may answer, and close, before it has read a body that it does not want.
+        let _ = stream.write_all(body);
         let mut reader = BufReader::new(stream);
         let mut line = String::new();
         reader.read_line(&mut line).unwrap();

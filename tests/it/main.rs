@@ -13,6 +13,8 @@ mod openapi;
 mod publish;
 mod publisher;
 mod recorder;
+mod signaling;
+mod socket;
 mod tidy;
 mod viewer;
 mod watch;
