@@ -13,10 +13,10 @@ mod api;
 mod black;
 mod clock;
 mod cluster;
-#[cfg(test)]
-pub(crate) mod faulty;
 mod cuts;
 mod events;
+#[cfg(test)]
+pub(crate) mod faulty;
 mod feed;
 mod finish;
 mod hash;
@@ -26,12 +26,12 @@ mod lane;
 mod levels;
 mod life;
 mod manifest;
-#[cfg(test)]
-mod segment_tests;
 mod recorder;
 mod recover;
 mod report;
 mod segment;
+#[cfg(test)]
+mod segment_tests;
 mod session;
 mod sidecar;
 mod store;

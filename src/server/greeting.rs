@@ -92,7 +92,8 @@ pub(super) fn write_ready_file(path: &Path, app: &App) -> io::Result<()> {
 /// Opens the browser, if this system has a way to.
 pub(super) fn open_browser(app: &App) {
     let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
-    let quiet = Command::new(program).arg(url(app)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let quiet =
+        Command::new(program).arg(url(app)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     if quiet.is_err() {
         println!("  (no browser could be opened: {program} is missing)");
     }
