@@ -25,7 +25,8 @@ impl Pacer {
 
     /// Returns the packet if it may leave now, else keeps it.
     pub fn push(&mut self, now: Instant, packet: BytesMut) -> Option<BytesMut> {
-        if self.queue.is_empty() && (self.tokens > 0 || self.refill(now)) {
+        self.refill(now);
+        if self.queue.is_empty() && self.tokens > 0 {
             self.tokens -= 1;
             return Some(packet);
         }
@@ -40,7 +41,8 @@ impl Pacer {
 
     /// The next packet that may leave.
     pub fn pop(&mut self, now: Instant) -> Option<BytesMut> {
-        if self.queue.is_empty() || (self.tokens == 0 && !self.refill(now)) {
+        self.refill(now);
+        if self.tokens == 0 {
             return None;
         }
         let packet = self.queue.pop_front()?;
@@ -59,15 +61,14 @@ impl Pacer {
         self.dropped
     }
 
-    fn refill(&mut self, now: Instant) -> bool {
-        let periods = now.saturating_duration_since(self.filled).as_micros() / REFILL.as_micros();
-        if periods == 0 {
-            return false;
+    fn refill(&mut self, now: Instant) {
+        let elapsed = now.saturating_duration_since(self.filled);
+        if elapsed < REFILL {
+            return;
         }
-        let gained = u32::try_from(periods).unwrap_or(u32::MAX).saturating_mul(PER_REFILL);
-        self.tokens = self.tokens.saturating_add(gained).min(BURST);
+        let periods = u32::try_from(elapsed.as_millis()).unwrap_or(u32::MAX);
+        self.tokens = self.tokens.saturating_add(periods.saturating_mul(PER_REFILL)).min(BURST);
         self.filled = now;
-        true
     }
 }
 
@@ -97,6 +98,15 @@ mod tests {
         }
         assert_eq!(sent, (0..100).collect::<Vec<u8>>());
         assert_eq!(now, start + Duration::from_millis(4));
+    }
+
+    #[test]
+    fn no_burst_is_longer_after_a_rest() {
+        let start = Instant::now();
+        let mut pacer = Pacer::new(start);
+        let later = start + Duration::from_secs(10);
+        let sent = (0..100).filter(|&n| pacer.push(later, BytesMut::from(&[n][..])).is_some()).count();
+        assert_eq!(sent, BURST as usize);
     }
 
     #[test]
