@@ -1,19 +1,19 @@
 // Other windows of this browser: a second one in the same room keeps its sound off, or the room would howl.
-type Word = { word: "here?" | "here" | "taken"; room: string; id: string };
+type Word = { word: "here?" | "here" | "taken"; room: string; id: string; participant?: string };
 
 export class Siblings {
   private readonly channel: BroadcastChannel | null;
   private readonly id = crypto.getRandomValues(new Uint32Array(2)).join("-");
   private room: string | null = null;
 
-  /** `onTaken`: another window takes this one's place. */
-  constructor(onTaken: () => void) {
+  /** `onTaken`: another window takes the place of this participant. */
+  constructor(onTaken: (participant: string) => void) {
     this.channel = typeof BroadcastChannel === "undefined" ? null : new BroadcastChannel("reelay.calls");
     if (!this.channel) return;
     this.channel.onmessage = ({ data }: MessageEvent<Word>) => {
       if (this.room === null || data.room !== this.room) return;
       if (data.word === "here?") this.say("here", this.room);
-      if (data.word === "taken") onTaken();
+      if (data.word === "taken" && data.participant !== undefined) onTaken(data.participant);
     };
   }
 
@@ -41,9 +41,9 @@ export class Siblings {
     this.room = room;
   }
 
-  /** The other windows in this room give way. */
-  takeOver(room: string): void {
-    this.say("taken", room);
+  /** The window that is this participant gives way. */
+  takeOver(room: string, participant: string): void {
+    this.say("taken", room, participant);
   }
 
   close(): void {
@@ -51,8 +51,8 @@ export class Siblings {
     this.channel?.close();
   }
 
-  private say(word: Word["word"], room: string): void {
-    this.channel?.postMessage({ word, room, id: this.id } satisfies Word);
+  private say(word: Word["word"], room: string, participant?: string): void {
+    this.channel?.postMessage({ word, room, id: this.id, participant } satisfies Word);
   }
 }
 

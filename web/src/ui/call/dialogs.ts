@@ -72,7 +72,7 @@ export class ReCallDialogs extends ReElement {
       <re-dialog .heading=${w.details.title} ?open=${this.open === "details"} @close=${this.close}>${this.open === "details" ? this.connection() : nothing}</re-dialog>
       <re-dialog .heading=${w.endDialog.title} ?open=${this.open === "end"} @close=${this.close}>
         <p>${w.endDialog.text}</p>
-        <button slot="actions" autofocus @click=${this.close}>${w.common.cancel}</button>
+        <button slot="actions" data-first @click=${this.close}>${w.common.cancel}</button>
         <button slot="actions" class="end" @click=${() => { this.close(); call.endForAll(); }}>${w.endDialog.end}</button></re-dialog>`;
   }
 
@@ -83,7 +83,7 @@ export class ReCallDialogs extends ReElement {
       <p>${w.text}</p><p class="second">${w.what}</p>
       <button slot="actions" class="quiet" @click=${() => { call.asked = null; call.leave(); }}>${w.leave}</button>
       <button slot="actions" @click=${() => call.answerConsent("declined")}>${w.decline}</button>
-      <button slot="actions" class="main" autofocus @click=${() => call.answerConsent("agreed")}>${w.agree}</button></re-dialog>`;
+      <button slot="actions" class="main" data-first @click=${() => call.answerConsent("agreed")}>${w.agree}</button></re-dialog>`;
   }
 
   private keys() {

@@ -1,5 +1,5 @@
 // `<re-dialog heading="…" ?open>` over the native <dialog>: focus in, Esc, focus back. Fires `close` when it is gone.
-// The first button in the `actions` slot that has `autofocus` gets the focus; a destructive one must not be it.
+// The first button in the `actions` slot that has `data-first` gets the focus; a destructive one must not be it.
 import { css, html } from "lit";
 import { base, ReElement } from "../base.ts";
 import { icon } from "./icon.ts";
@@ -31,7 +31,7 @@ export class ReDialog extends ReElement {
     if (!dialog) return;
     if (this.open && !dialog.open) {
       dialog.showModal();
-      this.querySelector<HTMLElement>("[autofocus]")?.focus();
+      this.querySelector<HTMLElement>("[data-first]")?.focus();
     } else if (!this.open && dialog.open) dialog.close();
   }
 

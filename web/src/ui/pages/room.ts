@@ -41,6 +41,8 @@ class RePageRoom extends ReElement {
   private local: LocalMedia | null = null;
   private siblings: Siblings | null = null;
   private entered = "";
+  /** Who this browser was in the window that took over, while it is being taken back. */
+  private replaced: string | null = null;
   /** Ends when another room, or another page, is opened. */
   private stay = new AbortController();
 
@@ -83,7 +85,9 @@ class RePageRoom extends ReElement {
     const name = roomName(this.room);
     if (name === null) return;
     this.local = new LocalMedia(testSize(location.search));
-    this.siblings = new Siblings(() => this.call?.giveWay());
+    this.siblings = new Siblings((participant) => {
+      if (this.call?.room?.me === participant) this.call.giveWay();
+    });
     const seat = rememberedSeat(name, Date.now());
     if (seat !== null) {
       this.isComingBack = true;
@@ -139,7 +143,11 @@ class RePageRoom extends ReElement {
 
   private onCall(call: Call): void {
     if (call !== this.call) return;
-    if (call.phase.name === "in") this.isComingBack = false;
+    if (call.phase.name === "in") {
+      this.isComingBack = false;
+      if (this.replaced !== null) this.siblings?.takeOver(call.options.room, this.replaced);
+      this.replaced = null;
+    }
     // Nothing looks or listens once the call is over.
     const isOver = !["joining", "in", "away"].includes(call.phase.name);
     if (isOver && call.room !== null) {
@@ -169,8 +177,9 @@ class RePageRoom extends ReElement {
   private rejoin(how: "plain" | "take-over"): void {
     const before = this.call;
     if (!before) return;
-    if (how === "take-over") this.siblings?.takeOver(before.options.room);
     const me = before.me;
+    // The other window goes when this one is in: the room is never empty in between.
+    this.replaced = how === "take-over" ? (before.room?.me ?? null) : null;
     this.local ??= new LocalMedia(testSize(location.search));
     void this.local.open();
     void this.start({ name: before.options.name, consent: me?.consent ?? before.options.consent });
