@@ -1,10 +1,15 @@
 //! The command line: `reelay` alone serves; each other command is one module.
 
+mod check;
 mod client;
+mod files;
 mod publish;
 mod reindex;
+mod repair;
 mod serve;
 mod watch;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -34,18 +39,25 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Build the catalogue of recordings anew from their folder
     Reindex(reindex::ReindexArgs),
+    /// Judge recordings: every rule that a file of ours keeps
+    Check(check::CheckArgs),
+    /// Make recordings whole that nobody closed, in place
+    Repair(repair::RepairArgs),
 }
 
-/// Reads the command line and does what it says.
+/// Reads the command line and does what it says. Only `check` and `repair` answer with an exit code of their own.
 ///
 /// # Errors
 /// What went wrong, for people.
-pub fn run() -> anyhow::Result<()> {
+pub fn run() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     match cli.command.unwrap_or(Command::Serve(cli.serve)) {
-        Command::Serve(args) => serve::run(args),
-        Command::Publish(args) => publish::run(args),
-        Command::Watch(args) => watch::run(args),
-        Command::Reindex(args) => reindex::run(args),
+        Command::Serve(args) => serve::run(args)?,
+        Command::Publish(args) => publish::run(args)?,
+        Command::Watch(args) => watch::run(args)?,
+        Command::Reindex(args) => reindex::run(args)?,
+        Command::Check(args) => return check::run(&args),
+        Command::Repair(args) => return repair::run(&args),
     }
+    Ok(ExitCode::SUCCESS)
 }

@@ -3,7 +3,7 @@
 
 use reelay_signaling::Kind;
 
-use crate::webm::codec::OPUS_SILENCE;
+use crate::webm::codec;
 use crate::webm::cues::CuePoint;
 use crate::webm::index::{Row, flags};
 use crate::webm::layout::{AUDIO_TRACK, VIDEO_TRACK};
@@ -83,7 +83,7 @@ impl Cluster {
     }
 }
 
-/// True for the packet that the recorder puts in; a sender's own silence may look the same.
+/// True for audio that the recorder put in, by its look: so a repair sees the same as the writer did.
 pub(super) fn is_silence(block: Noted<'_>) -> bool {
-    block.data_len == OPUS_SILENCE.len() as u64 && block.head.starts_with(&OPUS_SILENCE)
+    usize::try_from(block.data_len).is_ok_and(|len| block.head.get(..len).is_some_and(codec::is_silence))
 }

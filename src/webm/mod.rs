@@ -1,6 +1,7 @@
 //! Bytes of WebM files: encoding elements, reading files back, judging them. Pure: no clock, no file, no thread.
 //! Knows the one layout that Reelay writes ([`layout`]); what goes into a file and when is decided in `recording`.
 
+pub mod check;
 pub mod codec;
 pub mod cues;
 pub mod ebml;

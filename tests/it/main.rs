@@ -4,6 +4,7 @@
 
 mod cameras;
 mod clip;
+mod file_tools;
 mod files;
 mod growing;
 mod harness;

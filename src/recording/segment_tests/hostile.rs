@@ -82,7 +82,7 @@ fn hostile_clusters_do_not_make_the_repair_slow() {
     bytes.truncate(FIRST_CLUSTER_AT as usize);
     for i in 0..60_000_u32 {
         bytes.extend_from_slice(&CLUSTER.to_be_bytes());
-        bytes.extend_from_slice(&(0x0100_0000_0000_0000_u64 | u64::from(i % 7) * 1_000_000).to_be_bytes());
+        bytes.extend_from_slice(&(0x0100_0000_0000_0000_u64 | (u64::from(i % 7) * 1_000_000)).to_be_bytes());
         bytes.extend_from_slice(&[0xE7, 0x81, 0, 0xA3, 0x10, 0x20, 0, 0x81]);
     }
     let began = std::time::Instant::now();

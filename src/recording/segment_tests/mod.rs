@@ -3,6 +3,7 @@
 mod cuts;
 mod faults;
 mod hostile;
+mod judge;
 mod roundtrip;
 
 use std::path::Path;
