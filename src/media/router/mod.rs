@@ -428,7 +428,7 @@ impl Router {
 // The track of a subscription that has none.
 const NOWHERE: usize = usize::MAX;
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
-const LAYER_CHECK: Duration = Duration::from_millis(500);
+const LAYER_CHECK: Duration = Duration::from_millis(200);
 
 #[cfg(test)]
 mod tests;

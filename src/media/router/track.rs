@@ -242,6 +242,7 @@ impl CachedPacket {
 
 /// How long the packets of a frame wait for its last one; they mostly arrive together anyway.
 pub(super) const FRAME_WAIT: Duration = Duration::from_micros(1500);
-const LAYER_SILENCE: Duration = Duration::from_millis(1500);
+// Two frames at the slowest rate that a camera is sent with.
+const LAYER_SILENCE: Duration = Duration::from_millis(700);
 const MAX_PADDING: usize = 8;
 const MAX_STEP_S: i128 = 10;

@@ -185,3 +185,41 @@ fn an_answer_in_the_servers_role_is_refused() {
     assert_eq!(sim.viewers.answer(sim.now, KEY, id, short, &mut sim.outbox).unwrap_err().code, ErrorCode::BadSdp);
     assert_eq!(sim.viewers.answer(sim.now, KEY, 77, &answer, &mut sim.outbox).unwrap_err().code, ErrorCode::BadRequest);
 }
+
+#[test]
+fn layers_come_and_go_under_loss_without_a_hole_for_the_viewer() {
+    let mut sim = Simulation::new(20);
+    let video = track(1, Kind::Video);
+    sim.open(std::slice::from_ref(&video));
+    (sim.loss, sim.jitter_ms) = (0.02, 15);
+    let low = Publisher::new(&sim, &video, 65_000);
+    let mut high = Publisher::new(&sim, &video, 30_000);
+    high.layer = 1;
+    let mut both = [low, high];
+    for round in 0..4 {
+        publish(&mut sim, &mut both, 1500);
+        // The upper layer is gone for a while and comes back, every other time from another encoder.
+        publish(&mut sim, &mut both[..1], 3000);
+        both[1].next = sim.now;
+        both[1].wants_keyframe = false;
+        if round % 2 == 1 {
+            both[1].ssrc += 1;
+            both[1].rtp_time = both[1].rtp_time.wrapping_mul(7);
+        }
+    }
+    sim.loss = 0.0;
+    publish(&mut sim, &mut both, 1500);
+    sim.run(500);
+    let ssrc = ssrcs(&sim.offers[0].1)[0];
+    // Fails on any gap in the sequence numbers.
+    let seen = counters(&sim, ssrc, 5);
+    assert!(seen.len() > 1200, "{}", seen.len());
+    let first = sim.client.order.iter().find(|(of, _)| *of == ssrc).unwrap().1;
+    let packets = &sim.client.packets[&ssrc];
+    let mut in_order: Vec<_> = packets.values().collect();
+    in_order.sort_by_key(|packet| packet.header.sequence_number.wrapping_sub(first));
+    for pair in in_order.windows(2) {
+        let step = pair[1].header.timestamp.wrapping_sub(pair[0].header.timestamp);
+        assert!(step < 90_000, "time goes on: {step}");
+    }
+}
