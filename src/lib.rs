@@ -2,6 +2,7 @@
 //! `ARCHITECTURE.md` has the map; dependencies point one way: `http → room → media → rtp`, `recording → media, webm, rtp`.
 
 pub mod auth;
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod http;

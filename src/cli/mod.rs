@@ -1,7 +1,8 @@
 //! The command line: `reelay` alone serves; each other command is one module.
 
+mod bench;
 mod check;
-mod client;
+pub(crate) mod client;
 mod files;
 mod publish;
 mod reindex;
@@ -37,6 +38,8 @@ enum Command {
     Publish(publish::PublishArgs),
     /// Receive a room, and write it into a file if wanted
     Watch(watch::WatchArgs),
+    /// Measure what forwarding and recording cost on this machine
+    Bench(bench::BenchArgs),
     /// Build the catalogue of recordings anew from their folder
     Reindex(reindex::ReindexArgs),
     /// Judge recordings: every rule that a file of ours keeps
@@ -55,6 +58,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Serve(args) => serve::run(args)?,
         Command::Publish(args) => publish::run(args)?,
         Command::Watch(args) => watch::run(args)?,
+        Command::Bench(args) => bench::run(args)?,
         Command::Reindex(args) => reindex::run(args)?,
         Command::Check(args) => return check::run(&args),
         Command::Repair(args) => return repair::run(&args),

@@ -1,0 +1,15 @@
+//! Measures a server: starts one as a process of its own, drives it over loopback with a cheap load, and prints what it
+//! costs beside what encrypting and sending alone would cost in the same minute on the same machine.
+
+mod crowd;
+mod fanout;
+mod floor;
+mod numbers;
+mod offer;
+mod process;
+mod record;
+mod seat;
+mod source;
+
+pub use fanout::fanout;
+pub use record::record;
