@@ -225,7 +225,7 @@ export const enCall = {
     stopSharing: "Stop sharing",
   },
   consent: {
-    title: "Recording is wanted",
+    title: "Agree to be recorded",
     titleBy: (name: string) => `${name} wants to record`,
     text: "You are not recorded until you agree.",
     what: "With your agreement your picture, voice, screen and messages are saved on this server. You can take it back at any time.",

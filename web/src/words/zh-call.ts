@@ -224,7 +224,7 @@ export const zhCall: typeof enCall = {
     stopSharing: "停止共享",
   },
   consent: {
-    title: "有人想录制",
+    title: "同意被录制",
     titleBy: (name) => `${name} 想录制`,
     text: "在你同意之前不会录制你。",
     what: "同意后，你的画面、声音、屏幕和消息会保存在这台服务器上。你可以随时撤回。",

@@ -79,7 +79,7 @@ export class ReCallDialogs extends ReElement {
   private consent(call: Call) {
     const w = this.words.consent;
     const { asked } = call;
-    return html`<re-dialog .heading=${asked?.by ? w.titleBy(asked.by) : w.title} ?open=${asked !== null} @close=${() => { if (call.asked) call.answerConsent("declined"); }}>
+    return html`<re-dialog .heading=${asked?.by && asked.by !== call.options.name ? w.titleBy(asked.by) : w.title} ?open=${asked !== null} @close=${() => { if (call.asked) call.answerConsent("declined"); }}>
       <p>${w.text}</p><p class="second">${w.what}</p>
       <button slot="actions" class="quiet" @click=${() => { call.asked = null; call.leave(); }}>${w.leave}</button>
       <button slot="actions" @click=${() => call.answerConsent("declined")}>${w.decline}</button>

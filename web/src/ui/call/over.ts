@@ -55,12 +55,12 @@ export class ReOver extends ReElement {
     const { heading, rejoin, how } = this.sentences(call);
     const recording = call.room?.recording;
     const isRunning = recording !== undefined && recording.state !== "off" && recording.id !== undefined;
-    const id = call.saved?.id ?? (isRunning ? recording.id : undefined);
-    const length = duration(call.saved?.duration_ms ?? recording?.duration_ms ?? 0);
+    const id = isRunning ? recording.id : call.saved?.id;
+    const length = duration((isRunning ? recording.duration_ms : call.saved?.duration_ms) ?? 0);
     const isEndedForAll = call.phase.name === "closed" && (call.phase.reason === "ended" || call.phase.reason === "stopping");
     return html`<main>
       <h1>${heading}</h1>
-      ${id === undefined ? nothing : html`<p class="second">${isRunning && !isEndedForAll && !call.saved ? w.safeUpTo(length) : w.saved(length)}</p>`}
+      ${id === undefined ? nothing : html`<p class="second">${isRunning && !isEndedForAll ? w.safeUpTo(length) : w.saved(length)}</p>`}
       <div class="actions">
         ${rejoin === null ? nothing : html`<button class="main" @click=${() => this.dispatchEvent(new CustomEvent("re-rejoin", { detail: how }))}>${rejoin}</button>`}
         ${id === undefined || call.room?.grants.replay === false ? nothing : html`<a class="button ${rejoin === null ? "main" : ""}" href=${paths.replay(id)}>${w.play}</a>`}
