@@ -56,3 +56,44 @@ fn refusals_are_said_in_words() {
     check(&["publish", "--to", &server.url("/whip/team"), "/nonexistent.ivf"], "cannot read '/nonexistent.ivf'");
     check(&["publish", "--to", "http://127.0.0.1:1/whip/team", "--test-pattern"], "http://127.0.0.1:1/whip/team");
 }
+
+#[test]
+fn what_is_published_is_recorded_listed_and_plays() {
+    let server = Server::start("[recording]\nlinger = \"0s\"\n", |_| ());
+    let to = server.url("/whip/team/cam");
+    let mut publisher =
+        reelay(&["publish", "--to", &to, "--test-pattern", "--duration", "4s"]).stdout(Stdio::null()).spawn().unwrap();
+    let manifest = until("a file in the list", || {
+        let list = server.get("/api/recordings").json();
+        let id = list["recordings"][0]["id"].as_str()?.to_owned();
+        let manifest = server.get(&format!("/api/recordings/{id}")).json();
+        manifest["files"][0].is_object().then_some(manifest)
+    });
+    assert_eq!((&manifest["room"], &manifest["state"]), (&"team".into(), &"recording".into()));
+    let (id, file) = (manifest["id"].as_str().unwrap(), manifest["files"][0]["file"].as_str().unwrap());
+    let urls = &manifest["media"][file];
+    let url = |door: &str| urls[door].as_str().unwrap().to_owned();
+    assert_eq!(server.request("DELETE", &format!("/api/recordings/{id}"), &[]).status, 409);
+    // Two seconds behind the camera at most, and every byte until it is closed.
+    let mut live = server.open("GET", &url("live_url"), &[]);
+    let mut streamed = live.chunk().unwrap();
+    while let Some(chunk) = live.chunk() {
+        streamed.extend(chunk);
+    }
+    assert!(publisher.wait().unwrap().success());
+    let closed = until("the close", || {
+        let manifest = server.get(&format!("/api/recordings/{id}")).json();
+        (manifest["state"] == "complete").then_some(manifest)
+    });
+    assert!(closed["duration_ms"].as_u64().unwrap() > 2500, "{closed}");
+    let index = server.get(&url("index_url")).json();
+    assert_eq!((&index["growing"], &index["mime"]), (&false.into(), &"video/webm; codecs=\"vp8,opus\"".into()));
+    assert!(index["clusters"].as_array().unwrap().iter().any(|row| row[4].as_u64() > Some(0)), "{index}");
+    assert_eq!(server.get(&url("thumb_url")).header("content-type"), "image/webp");
+    let whole = server.get(&url("url")).body;
+    assert_eq!(whole.len() as u64, closed["files"][0]["bytes"].as_u64().unwrap());
+    assert!(streamed.len() <= whole.len() && streamed[..4] == whole[..4]);
+    assert_eq!(streamed.last_chunk::<64>(), whole.last_chunk::<64>());
+    let list = server.get("/api/recordings?text=cam&room=team&state=complete").json();
+    assert_eq!(list["recordings"].as_array().unwrap().len(), 1, "{list}");
+}
