@@ -166,7 +166,6 @@ export class LocalMedia extends Emitter<LocalEvents> {
     } catch (error) {
       if (turn !== this.turns[kind]) return;
       this.release(kind, problemOf(error));
-      if (kind === "video") this.put(kind, { isWanted: false });
     }
   }
 

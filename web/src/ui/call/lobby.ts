@@ -96,11 +96,12 @@ export class ReLobby extends ReElement {
     const w = this.words;
     const isUntouched = local.camera.state === "off" && local.microphone.state === "off";
     const isAsking = local.camera.state === "asking" || local.microphone.state === "asking";
-    const problems = [local.microphone, local.camera].filter((device) => isProblem(device));
+    const isSame = isProblem(local.camera) && local.camera.state === local.microphone.state;
+    const problems = isSame ? [local.camera] : [local.microphone, local.camera].filter((device) => isProblem(device));
     return html`<div class="stage">
         <re-preview .device=${local.camera} .name=${this.name}></re-preview>
         ${isUntouched ? html`<div class="ask"><p>${w.lobby.beforeAsking}</p>
-          <button class="main" @click=${() => void this.turnOn(local)}>${w.lobby.turnOn}</button></div>` : nothing}
+          <button class="main" @click=${() => void local.wantBoth()}>${w.lobby.turnOn}</button></div>` : nothing}
         <div class="devices">
           <re-device-button kind="audio" align="start" .local=${local}></re-device-button>
           <re-level upright .track=${local.microphone.isWanted ? local.microphone.track : null} .onLevel=${(level: number) => local.onLevel(level, Date.now())}></re-level>
@@ -109,18 +110,14 @@ export class ReLobby extends ReElement {
       </div>
       ${isAsking ? html`<re-notice>${w.device.promptOpen}</re-notice>` : nothing}
       ${problems.map((device) => {
-        const { fact, canRetry } = problemText(w, device, device.kind);
+        const { fact, canRetry } = problemText(w, device, isSame ? "both" : device.kind);
         return html`<re-notice kind="warn">${fact}
-          ${canRetry ? html`<button slot="action" class="small" @click=${() => void local.retry(device.kind)}>${w.common.tryAgain}</button>` : nothing}
+          ${canRetry ? html`<button slot="action" class="small" @click=${() => void (isSame ? local.wantBoth() : local.retry(device.kind))}>${w.common.tryAgain}</button>` : nothing}
           ${device.kind === "video" ? html`<button slot="action" class="small" @click=${() => void local.choose("video", TEST_DEVICE)}>${w.device.useTestPicture}</button>` : nothing}
         </re-notice>`;
       })}
       ${local.microphone.isSilent && local.microphone.isWanted ? html`<re-notice kind="warn">${w.device.silent}</re-notice>` : nothing}
       ${local.microphone.isSystemMuted ? html`<re-notice kind="warn">${w.device.systemMuted}</re-notice>` : nothing}`;
-  }
-
-  private async turnOn(local: LocalMedia): Promise<void> {
-    await local.wantBoth();
   }
 
   private form(local: LocalMedia) {
@@ -188,7 +185,7 @@ export class ReLobby extends ReElement {
       .dot { flex: none; width: 12px; height: 12px; margin-top: 4px; border-radius: 50%; background: var(--rec); }
       @container (max-width: 719px) {
         .columns { grid-template-columns: minmax(0, 1fr); align-content: start; gap: var(--s4); padding: var(--s4); }
-        .actions > * { flex: 1; }
+        .actions > * { flex: 1 0 auto; max-width: 100%; }
       }
       @media (max-height: 480px) { .columns { min-height: 0; align-items: start; gap: var(--s4); padding: var(--s3) var(--s4); } }
     `,

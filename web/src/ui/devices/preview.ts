@@ -3,7 +3,6 @@ import { css, html, nothing } from "lit";
 import type { Device } from "../../client/devices.ts";
 import { base, ReElement } from "../base.ts";
 import { icon } from "../elements/icon.ts";
-import { problemText } from "./problems.ts";
 
 export class RePreview extends ReElement {
   static override properties = { device: { attribute: false }, name: {} };
@@ -34,7 +33,8 @@ export class RePreview extends ReElement {
       case "asking": return html`<p class="strong">${w.promptOpen}</p>`;
       case "starting": return html`<p class="late">${w.starting}</p>`;
       case "off": return html`${icon("camera-off", 32)}<p>${w.cameraOff}</p>`;
-      default: return html`${icon("camera-off", 32)}<p>${problemText(this.words, this.device ?? null, "video").fact}</p>`;
+      // What is wrong is said once, beside the picture.
+      default: return html`${icon("camera-off", 32)}<p>${w.notAvailable(w.camera)}</p>`;
     }
   }
 

@@ -13,15 +13,16 @@ export function isProblem(device: Device): boolean {
   return !["off", "on", "asking", "starting"].includes(device.state);
 }
 
-export function problemText(words: Words, device: Device | null, kind: Kind): ProblemText {
+/** `both`: the same is wrong with camera and microphone, so it is said once. */
+export function problemText(words: Words, device: Device | null, kind: Kind | "both"): ProblemText {
   const w = words.device;
-  const name = kind === "audio" ? w.theMicrophone : w.theCamera;
-  const setting = kind === "audio" ? w.microphone : w.camera;
+  const name = { audio: w.theMicrophone, video: w.theCamera, both: w.theBoth }[kind];
+  const setting = { audio: w.microphone, video: w.camera, both: w.both }[kind];
   switch (device?.state) {
     case "blocked": return { fact: browser() === "firefox" ? w.blockedFirefox(name, setting) : w.blocked(name, setting), canRetry: true };
     case "blocked-by-system": return { fact: `${w.blockedBySystem(name)} ${w.systemSteps(system(), setting)}`, canRetry: true };
-    case "none": return { fact: kind === "audio" ? w.noMicrophone : w.noCamera, canRetry: false };
-    case "in-use": return { fact: w.inUse(device.label === "" ? name : device.label), canRetry: true };
+    case "none": return { fact: { audio: w.noMicrophone, video: w.noCamera, both: w.noneOfBoth }[kind], canRetry: false };
+    case "in-use": return { fact: w.inUse(device.label === "" || kind === "both" ? name : device.label), canRetry: true };
     case "insecure": return { fact: w.insecure(`https://${location.host}`), canRetry: false };
     default: return { fact: w.failed(name), canRetry: true };
   }

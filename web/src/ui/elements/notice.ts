@@ -28,7 +28,7 @@ export class ReNotice extends ReElement {
         border-radius: var(--r2); background: var(--sunken); color: var(--text); font-size: var(--t2);
       }
       .glyph { flex: none; color: var(--text-2); }
-      .text { flex: 1 1 12em; min-width: 0; overflow-wrap: anywhere; }
+      .text { flex: 1 1 17em; min-width: 0; overflow-wrap: anywhere; }
       :host([kind="warn"]) { background: var(--warn-bg); }
       :host([kind="warn"]) .glyph { color: var(--warn); }
       :host([kind="bad"]) { background: var(--bad-bg); }
