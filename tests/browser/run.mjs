@@ -39,7 +39,7 @@ const child = spawn(
     ...(isRoot ? ["-n"] : ["-Urn"]),
     "timeout", "--kill-after=10", "1500",
     "sh", "-c", network, "sh",
-    process.execPath, "--test", "--test-concurrency=1", "--test-reporter=spec", ...files,
+    process.execPath, "--test", "--test-concurrency=1", "--test-force-exit", "--test-reporter=spec", ...files,
   ],
   { stdio: ["ignore", "inherit", "inherit"], env: { ...process.env, REELAY_TEST_NETWORK: "10.77.0.1" } },
 );

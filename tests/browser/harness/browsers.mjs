@@ -5,6 +5,7 @@ import { existsSync } from "node:fs";
 import { chromium, firefox } from "playwright-core";
 
 import { inPage } from "./in-page.mjs";
+import { bounded } from "./wait.mjs";
 
 export const BROWSERS = ["chromium", "firefox"];
 
@@ -32,8 +33,16 @@ const FIREFOX_PREFS = {
   "media.cubeb.force_mock_context": true,
 };
 
-/** Starts a browser by name. Firefox takes its colour scheme at launch. */
-export async function launch(name, { scheme = "light" } = {}) {
+/** Starts a browser by name. Firefox takes its colour scheme at launch. `close` never takes long. */
+export async function launch(name, options = {}) {
+  const browser = await start(name, options);
+  const close = browser.close.bind(browser);
+  // What is still there is killed when this process ends.
+  browser.close = () => bounded(`${name} closes`, close(), 10_000).catch(() => {});
+  return browser;
+}
+
+function start(name, { scheme = "light" } = {}) {
   if (name === "chromium") {
     return chromium.launch({ executablePath: firstOf(process.env.CHROMIUM, "/usr/lib/chromium/chromium", "/usr/bin/chromium"), args: CHROMIUM_FLAGS });
   }

@@ -128,14 +128,14 @@ export class ReCard extends ReElement {
     return html`<article @pointerenter=${this.startPreview} @pointerleave=${this.stopPreview}
       @focusin=${this.startPreview} @focusout=${this.stopPreview} @keydown=${this.onKey}>
       <div class="picture">
-        ${this.poster ? html`<img src=${this.poster} alt="" loading="lazy" @error=${() => { this.poster = null; this.hasPoster = false; }} />` : this.faces(names)}
+        ${this.poster ? html`<img src=${this.poster} alt="" loading="lazy" @error=${() => (this.poster = null)} />` : this.faces(names)}
         ${this.preview ? html`<video muted playsinline loop aria-hidden="true" tabindex="-1" src=${this.preview} .muted=${true} @loadedmetadata=${this.play}></video>` : nothing}
         ${grows
           ? html`<span class="badge rec numbers"><span class="dot"></span>${w.recordedNow} ${duration(one.duration_ms)}</span>`
           : html`<span class="badge numbers">${duration(one.duration_ms)}</span>`}
       </div>
       <div class="text">
-        <h3><a class="title" href=${paths.replay(one.id)} aria-label=${w.play(title)}>${title}</a></h3>
+        <h2><a class="title" href=${paths.replay(one.id)} aria-label=${w.play(title)}>${title}</a></h2>
         <p class="second who">${names.length > 0 ? list(names) : this.words.common.people(0)}</p>
         <p class="hint numbers">${dateTime(one.started_at)}${one.size_bytes ? ` · ${bytes(one.size_bytes)}` : ""}</p>
         ${state && !grows ? html`<p class="state" data-state=${one.state}>${icon(one.state === "failed" ? "bad" : "warn", 16)}<span>${state}</span></p>` : nothing}
@@ -174,7 +174,8 @@ export class ReCard extends ReElement {
       .badge.rec { left: var(--s2); right: auto; background: var(--rec); color: var(--on-rec); }
       .dot { width: 8px; height: 8px; border-radius: 50%; background: currentColor; }
       .text { display: grid; gap: 2px; padding: var(--s3) var(--s4) var(--s4); }
-      h3, .who { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+      h2 { font: 600 var(--t3)/1.4 var(--font); }
+      h2, .who { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
       .title { color: var(--text); text-decoration: none; }
       .title::after { content: ""; position: absolute; inset: 0; border-radius: var(--r3); }
       .title:focus-visible { outline: none; }

@@ -112,7 +112,7 @@ class RePageReplay extends ReElement {
     };
     const [heading, text] = texts[why];
     const canRetry = why === "failed" || why === "offline";
-    return html`<re-empty .heading=${heading}>${why === "offline" ? this.words.library.offlineText : text}
+    return html`<re-empty main .heading=${heading}>${why === "offline" ? this.words.library.offlineText : text}
       ${canRetry ? html`<button slot="action" @click=${() => this.player?.refresh()}>${w.tryAgain}</button>` : nothing}
       <a slot="action" class="button" href=${paths.library}>${w.back}</a></re-empty>`;
   }

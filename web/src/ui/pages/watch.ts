@@ -253,8 +253,8 @@ class RePageWatch extends ReElement {
 
   private card(heading: string, text: string, actions: TemplateResult | typeof nothing): TemplateResult {
     const names = this.call?.room?.participants.map((one) => one.name) ?? [];
-    return html`<re-header></re-header><main class="card"><h1 class="unseen">${this.words.watch.title(this.room)}</h1>
-      <re-empty .heading=${heading}><p>${text}</p>${names.length > 0 ? html`<p>${list(names)}</p>` : nothing}${actions}</re-empty></main>`;
+    return html`<re-header></re-header><main class="card">
+      <re-empty main .heading=${heading}><p>${text}</p>${names.length > 0 ? html`<p>${list(names)}</p>` : nothing}${actions}</re-empty></main>`;
   }
 
   static override styles = [base, stylesOfWatch];

@@ -1,0 +1,151 @@
+// The library over a folder of recordings: what is listed, found, deleted and brought back; the address tells all of it.
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+
+import { BROWSERS, launch, openPage } from "../harness/browsers.mjs";
+import { idOf, makeRecording } from "../harness/folder.mjs";
+import { scan, shoot, VIEWPORTS } from "../harness/look.mjs";
+import { startServer, temporary } from "../harness/server.mjs";
+import { until } from "../harness/wait.mjs";
+
+let server, folder;
+const day = (n) => new Date(Date.UTC(2026, 2, n, 9)).toISOString().replace(".000", "");
+
+before(async () => {
+  folder = temporary("library");
+  const tiny = { offset_ms: 0, duration_ms: 2_000, width: 320, height: 180 };
+  const rooms = ["weekly", "budget", "会议室", "one-to-one", "standup", "interview"];
+  for (const [i, room] of rooms.entries()) {
+    await makeRecording(folder.path, {
+      n: i + 1, room, started_at: day(i + 1), state: ["complete", "complete", "recovered", "complete", "interrupted", "complete"][i],
+      people: [{ name: "Ana Müller", segments: [{ ...tiny, duration_ms: 2_000 + 500 * i, video: i !== 2 }] }, ...(i % 2 ? [{ name: "Bo", segments: [tiny] }] : [])],
+      events: i === 3 ? [{ t_ms: 500, type: "chat", participant: "pabcdefghia", name: "Ana Müller", text: "about the giraffe" }] : [],
+    });
+  }
+  server = await startServer({ recordings: folder.path });
+});
+after(async () => {
+  await server?.stop();
+  folder?.remove();
+});
+
+const cards = (page) => page.getByRole("link", { name: /^Play / });
+const listed = (page, count) => until(`${count} cards`, async () => (await cards(page).count()) === count);
+
+for (const name of BROWSERS) {
+  describe(`library in ${name}`, () => {
+    let browser;
+    before(async () => {
+      browser = await launch(name);
+    });
+    after(() => browser?.close());
+
+    test("lists with posters, newest first, and opens one", { timeout: 60_000 }, async () => {
+      const page = await openPage(browser, `${server.url}/recordings`, { media: "none" });
+      await listed(page, 6);
+      assert.match(await cards(page).first().getAttribute("aria-label"), /interview/);
+      await cards(page).first().click();
+      await page.getByRole("heading", { name: "interview" }).waitFor();
+      await page.goBack();
+      await listed(page, 6);
+      // These files were not written by our muxer, so there is nothing to copy a poster from.
+      assert.deepEqual(page.problems.filter((problem) => !problem.includes("/thumb/")), []);
+      await page.context().close();
+    });
+
+    test("finds by room, person and chat, keeps it in the address, and says when nothing matches", { timeout: 60_000 }, async () => {
+      const page = await openPage(browser, `${server.url}/recordings`, { media: "none" });
+      await listed(page, 6);
+      const search = page.getByRole("searchbox");
+      for (const [text, count] of [["budget", 1], ["giraffe", 1], ["会", 1], ["Bo", 3]]) {
+        await search.fill(text);
+        await listed(page, count);
+        await until("the address says it", () => new URL(page.url()).searchParams.get("q") === text);
+      }
+      await page.reload();
+      await listed(page, 3);
+      await search.fill("nothing like that");
+      await page.getByText("No recording matches 'nothing like that'.").waitFor();
+      await page.getByRole("button", { name: "Clear search" }).last().click();
+      await listed(page, 6);
+      await page.getByRole("combobox", { name: "State" }).selectOption("recovered");
+      await listed(page, 1);
+      await page.goto(`${server.url}/recordings?sort=longest`);
+      await listed(page, 6);
+      assert.match(await cards(page).first().getAttribute("aria-label"), /interview/);
+      await page.goto(`${server.url}/recordings?sort=oldest`);
+      await listed(page, 6);
+      assert.match(await cards(page).first().getAttribute("aria-label"), /weekly/);
+      await page.context().close();
+    });
+
+    test("deletes at once and brings back", { timeout: 60_000 }, async () => {
+      const page = await openPage(browser, `${server.url}/recordings`, { media: "none" });
+      await listed(page, 6);
+      await cards(page).nth(4).hover();
+      await page.getByRole("button", { name: "Delete budget" }).click();
+      await listed(page, 5);
+      await until("it is out of the folder", () => !existsSync(join(folder.path, idOf(2))));
+      await page.getByRole("button", { name: "Undo" }).first().click();
+      await listed(page, 6);
+      await until("it is back in the folder", () => existsSync(join(folder.path, idOf(2), "manifest.json")));
+      await page.context().close();
+    });
+
+    test("works by keys alone", { timeout: 60_000 }, async () => {
+      const page = await openPage(browser, `${server.url}/recordings`, { media: "none" });
+      await listed(page, 6);
+      await page.keyboard.press("/");
+      await page.keyboard.type("sta");
+      await listed(page, 1);
+      await page.keyboard.press("Escape");
+      await page.getByRole("searchbox").fill("");
+      await listed(page, 6);
+      await cards(page).first().focus();
+      await page.keyboard.press("ArrowRight");
+      await page.keyboard.press("x");
+      await page.getByText("1 recording selected").waitFor();
+      await page.keyboard.press("x");
+      await page.keyboard.press("Enter");
+      await page.getByRole("heading", { name: "standup" }).waitFor();
+      await page.context().close();
+    });
+  });
+}
+
+test("an empty library says what to do", { timeout: 60_000 }, async () => {
+  const place = temporary("empty");
+  const other = await startServer({ recordings: place.path });
+  const browser = await launch("chromium");
+  const page = await openPage(browser, `${other.url}/recordings`, { media: "none" });
+  await page.getByText("Recordings appear here the moment a call ends.").waitFor();
+  await shoot(page, "library-empty");
+  assert.deepEqual(await scan(page), []);
+  await other.stop();
+  await page.reload().catch(() => {});
+  await browser.close();
+  place.remove();
+});
+
+test("looks right on every screen, and has no finding of axe", { timeout: 180_000 }, async () => {
+  for (const scheme of ["light", "dark"]) {
+    const browser = await launch("chromium", { scheme });
+    for (const [size, viewport] of Object.entries(VIEWPORTS)) {
+      for (const [name, path] of [["home", "/"], ["library", "/recordings"], ["self-test", "/test"], ["lobby", "/r/team"], ["watch-waiting", "/watch/nobody"], ["replay-missing", `/recordings/${idOf(999)}`], ["not-found", "/nothing/here/at-all"]]) {
+        const page = await openPage(browser, `${server.url}${path}`, { viewport, scheme, media: "none" });
+        if (name === "library") {
+          await listed(page, 6);
+          await until("posters", () => page.evaluate(() => window.reelayTest.all("re-card img").length === 0 || window.reelayTest.all("img").every((image) => image.complete)));
+        }
+        await until("something is drawn", () => page.evaluate(() => document.title !== "" && window.reelayTest.all("h1, re-empty").length > 0));
+        await shoot(page, `${name}-${scheme}-${size}`);
+        assert.deepEqual(await scan(page), [], `${name} ${scheme} ${size}`);
+        assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `${name} ${size}: wider than the screen`);
+        await page.context().close();
+      }
+    }
+    await browser.close();
+  }
+});
