@@ -39,8 +39,21 @@ pub(super) async fn file(State(app): State<App>, uri: Uri, headers: HeaderMap) -
     let keep = if path.starts_with("assets/") { Keep::Forever } else { Keep::Ask };
     match load(&app, path).await {
         Some(file) => file.response(&headers, keep),
+        // Somebody who typed an address wants a way back, not JSON.
+        None if wants_a_page(&headers) => {
+            let mut answer = page(State(app)).await;
+            *answer.status_mut() = StatusCode::NOT_FOUND;
+            answer
+        }
         None => Problem::new(ErrorCode::NotFound, "there is nothing at this address").into_response(),
     }
+}
+
+fn wants_a_page(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/html"))
 }
 
 #[derive(Clone, Copy)]
