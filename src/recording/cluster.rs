@@ -13,7 +13,7 @@ use crate::webm::layout::{AUDIO_TRACK, VIDEO_TRACK};
 pub(super) struct Cluster {
     row: Row,
     first: Option<Kind>,
-    /// False for the first one of a file, and where no video is declared.
+    /// False until there was video in the file.
     wants_keyframe: bool,
     cue_is_due: bool,
 }
@@ -47,6 +47,10 @@ impl Cluster {
 
     pub fn is_empty(&self) -> bool {
         self.first.is_none()
+    }
+
+    pub fn has_video(&self) -> bool {
+        self.row.flags & flags::VIDEO != 0
     }
 
     pub fn note(&mut self, block: Noted<'_>) {

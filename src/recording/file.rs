@@ -261,6 +261,10 @@ impl SegmentFile {
     /// The disk's.
     pub fn sync(&mut self) -> Result<(), StorageError> {
         self.flush()?;
+        if !self.storage.exists(&self.path) {
+            // The folder was taken away: what is written now, nobody will find.
+            return Err(std::io::Error::from(std::io::ErrorKind::NotFound).into());
+        }
         if let Err(error) = self.file.sync_data() {
             self.now.stats.is_durable = false;
             self.flushed.stats.is_durable = false;
@@ -302,7 +306,7 @@ impl SegmentFile {
         self.end_cluster()?;
         self.file.sync_data()?;
         let stats = self.now.stats;
-        Ending { end: self.written, tally: &stats.tally, cues: &self.cues, entries: self.entries }
+        Ending { end: self.written, tally: &stats.tally, cues: &self.cues, entries: self.entries, codec_private: None }
             .write(&*self.file)?;
         self.file.sync_data()?;
         self.sidecar.close();
@@ -339,8 +343,8 @@ impl SegmentFile {
         if is_key && (!block.fill || age_ms >= FILL_CLUSTER_MS) {
             return Some(Begin::Regular);
         }
-        if self.entries.video.is_none() {
-            return (age_ms >= AUDIO_CLUSTER_MS).then_some(Begin::Regular);
+        if !open.has_video() && age_ms >= AUDIO_CLUSTER_MS {
+            return Some(Begin::Regular);
         }
         (age_ms >= MAX_CLUSTER_MS || len + block.data.len() as u64 > MAX_CLUSTER_LEN).then_some(Begin::Forced)
     }
@@ -348,7 +352,7 @@ impl SegmentFile {
     fn start_cluster(&mut self, time_ms: u64, begin: Begin) {
         let at = self.written + self.pending.len() as u64;
         let stats = &mut self.now.stats;
-        let wants_keyframe = self.entries.video.is_some() && stats.clusters > 0;
+        let wants_keyframe = stats.tally.video.blocks > 0;
         stats.clusters += 1;
         stats.forced_clusters += u64::from(begin == Begin::Forced);
         self.now.open = Some(Cluster::new(at, time_ms, wants_keyframe));
@@ -408,7 +412,7 @@ pub(super) fn parent(path: &Path) -> &Path {
 /// While video lives a cluster begins at a keyframe only; this is when it has to end without one.
 const MAX_CLUSTER_MS: u64 = 20_000;
 const MAX_CLUSTER_LEN: u64 = 8 * 1024 * 1024;
-/// Cluster length without video.
+/// Length of a cluster that has no video.
 const AUDIO_CLUSTER_MS: u64 = 5_000;
 /// Fill keyframes come each second; several of them share a cluster.
 const FILL_CLUSTER_MS: u64 = 5_000;

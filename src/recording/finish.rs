@@ -18,6 +18,8 @@ pub(super) struct Ending<'a> {
     pub tally: &'a Tally,
     pub cues: &'a Cues,
     pub entries: Entries,
+    /// `av1C`, where it is known and may be missing in the file.
+    pub codec_private: Option<&'a [u8]>,
 }
 
 impl Ending<'_> {
@@ -54,6 +56,10 @@ impl Ending<'_> {
         }
         if let (Some(at), Some((width, height))) = (self.entries.video, self.tally.size) {
             changed |= patch(file, at + PICTURE_SIZE_IN_ENTRY, &elements::picture_size(width, height))?;
+        }
+        if let (Some(at), Some(image)) = (self.entries.video, self.codec_private.and_then(elements::codec_private)) {
+            let void = [VOID as u8, 0x80 | (PRIVATE_LEN - 2) as u8, 0];
+            changed |= Slot { at: at + PRIVATE_IN_ENTRY, void: &void, image: &image }.settle(file)?;
         }
         Ok(changed)
     }

@@ -12,6 +12,7 @@ use super::file::parent;
 use super::finish::{Ending, patch};
 use super::sidecar::Sidecar;
 use super::storage::{Storage, StorageError, StorageFile, read_full_at, write_all_at};
+use crate::rtp::av1;
 use crate::webm::cues::Cues;
 use crate::webm::ebml::{Children, Head, Source, big_endian};
 use crate::webm::elements::{self, Entries};
@@ -116,6 +117,7 @@ pub fn repair_with(
         clusters: 0,
         damaged_bytes: 0,
         changed: false,
+        codec_private: None,
     };
     let end = rebuild.walk(len, progress)?;
     if rebuild.tally.blocks() == 0 {
@@ -125,13 +127,15 @@ pub fn repair_with(
         rebuild.sidecar.remove();
         return removed(&**storage, path);
     }
-    let Rebuild { tally, cues, clusters, damaged_bytes, mut sidecar, mut changed, .. } = rebuild;
+    let Rebuild { tally, cues, clusters, damaged_bytes, mut sidecar, mut changed, codec_private, .. } = rebuild;
     if end < len {
         file.set_len(end)?;
         changed = true;
     }
     file.sync_data()?;
-    changed |= Ending { end, tally: &tally, cues: &cues, entries: declared.entries }.write(&*file)?;
+    changed |=
+        Ending { end, tally: &tally, cues: &cues, entries: declared.entries, codec_private: codec_private.as_deref() }
+            .write(&*file)?;
     file.sync_data()?;
     sidecar.close();
     let final_path = webm::final_path(path);
@@ -235,6 +239,8 @@ struct Rebuild<'a> {
     clusters: u64,
     damaged_bytes: u64,
     changed: bool,
+    /// `av1C`, from the first sequence header.
+    codec_private: Option<Vec<u8>>,
 }
 
 impl Rebuild<'_> {
@@ -249,10 +255,10 @@ impl Rebuild<'_> {
                     let Some(time_ms) = head.time_ms.filter(|_| head.body_at - head.at == CLUSTER_HEAD_LEN) else {
                         return Err(RepairError::Foreign(head.at));
                     };
-                    let wants_keyframe = self.declared.codec.is_some() && self.clusters > 0;
+                    let wants_keyframe = self.tally.video.blocks > 0;
                     self.open = Some((Cluster::new(head.at, time_ms, wants_keyframe), head));
                 }
-                Item::Block(block) => self.block(&block),
+                Item::Block(block) => self.block(&block)?,
                 Item::Damage { from, to } => {
                     self.damaged_bytes += to - from;
                     self.hide(from, to)?;
@@ -277,13 +283,14 @@ impl Rebuild<'_> {
         Ok(end)
     }
 
-    fn block(&mut self, block: &Block) {
+    fn block(&mut self, block: &Block) -> Result<(), RepairError> {
         let kind = match block.track {
             track if track == u64::from(VIDEO_TRACK) && self.declared.entries.video.is_some() => Kind::Video,
             track if track == u64::from(AUDIO_TRACK) && self.declared.entries.audio.is_some() => Kind::Audio,
-            _ => return,
+            _ => return Ok(()),
         };
-        let Some((cluster, _)) = &mut self.open else { return };
+        let size = self.av1_size(kind, block)?;
+        let Some((cluster, _)) = &mut self.open else { return Ok(()) };
         let (head, data_at, data_len) = (block.head(), block.data_at, block.data_len);
         let noted = Noted { kind, keyframe: block.keyframe, fill: block.is_fill(), head, data_at, data_len };
         let fill = noted.fill || (kind == Kind::Audio && is_silence(noted));
@@ -292,8 +299,22 @@ impl Rebuild<'_> {
             self.cues.push(point);
         }
         let time_ms = block.time_ms.max(0) as u64;
-        let counted = Counted { kind, time_ms, keyframe: block.keyframe, fill, head, len: data_len, size: None };
+        let counted = Counted { kind, time_ms, keyframe: block.keyframe, fill, head, len: data_len, size };
         self.tally.add(counted, self.declared.codec.unwrap_or(VideoCodec::Vp8));
+        Ok(())
+    }
+
+    /// Reads the sequence header of an AV1 keyframe, until the picture size and `av1C` are known.
+    fn av1_size(&mut self, kind: Kind, block: &Block) -> Result<Option<(u16, u16)>, RepairError> {
+        let is_wanted = kind == Kind::Video && block.keyframe && self.codec_private.is_none();
+        if !is_wanted || self.declared.codec != Some(VideoCodec::Av1) {
+            return Ok(None);
+        }
+        let mut begin = [0; SEQUENCE_WITHIN];
+        let len = read_full_at(self.file, block.data_at, &mut begin)?.min(block.data_len as usize);
+        let Some(sequence) = av1::sequence_in(&begin[..len]) else { return Ok(None) };
+        self.codec_private = Some(sequence.codec_private);
+        Ok(Some(sequence.size))
     }
 
     /// Puts the size of the open cluster right.
@@ -331,4 +352,6 @@ impl Source for FileSource<'_> {
     }
 }
 
+/// A sequence header comes first; few are longer than 20 bytes.
+const SEQUENCE_WITHIN: usize = 512;
 const PROGRESS_STEP: u64 = 8 * 1024 * 1024;

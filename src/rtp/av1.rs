@@ -79,6 +79,21 @@ pub fn unit(packets: &[bytes::Bytes]) -> Option<Unit> {
     (!out.data.is_empty()).then_some(out)
 }
 
+/// The sequence header in a temporal unit as a file has it, or in the first bytes of one.
+pub fn sequence_in(mut data: &[u8]) -> Option<Sequence> {
+    loop {
+        let header = *data.first()?;
+        let header_length = if header & 4 != 0 { 2 } else { 1 };
+        let (size, length) = leb128(data.get(header_length..)?)?;
+        let end = (header_length + length).checked_add(size)?;
+        let obu = data.get(..end)?;
+        if header >> 3 & 15 == SEQUENCE_HEADER {
+            return sequence(&obu[header_length + length..], obu);
+        }
+        data = &data[end..];
+    }
+}
+
 fn obus(packets: &[bytes::Bytes]) -> Option<Vec<Vec<u8>>> {
     let mut obus: Vec<Vec<u8>> = Vec::new();
     let mut is_open = false;
@@ -251,6 +266,17 @@ mod tests {
         assert_eq!(read.size.0, 320);
         assert_eq!(&read.codec_private[..2], [0x81, 0x00]);
         assert_eq!(&read.codec_private[4..], HEADER);
+    }
+
+    #[test]
+    fn sequence_header_is_found_in_a_unit() {
+        let unit = [&[0x12, 0x00][..], &[0x0a, 0x0b], &body(), &[0x32, 0x01, 0x10]].concat();
+        let found = sequence_in(&unit).expect("it is there");
+        assert_eq!(found.size.0, 320);
+        assert_eq!(found.codec_private[4..6], [0x0a, 0x0b]);
+        for cut in 0..unit.len() - 3 {
+            assert_eq!(sequence_in(&unit[..cut]), None);
+        }
     }
 
     #[test]

@@ -385,7 +385,7 @@ impl<'a> Judge<'a> {
     fn first_of_cluster(&mut self, kind: Kind, block: &Block) {
         let Some(at) = self.cluster.map(|open| open.head.at) else { return };
         let is_start = kind == Kind::Audio || block.keyframe;
-        if self.video.is_some() && !(kind == Kind::Video && block.keyframe) && self.said.clusters > 1 {
+        if self.tally.video.blocks > 0 && !(kind == Kind::Video && block.keyframe) {
             self.said.forced_clusters += 1;
         }
         while let Some(cue) = self.cues.next_if(|cue| cue.cluster_at == at) {

@@ -19,4 +19,5 @@ mod socket;
 mod tidy;
 mod viewer;
 mod watch;
+mod webm_crash;
 mod webm_judges;

@@ -12,7 +12,7 @@ use reelay_signaling::Kind;
 
 use crate::clip::{self, CLIP_MS, Frame};
 
-fn header(video: bool, audio: bool) -> Header {
+pub fn header(video: bool, audio: bool) -> Header {
     Header {
         video: video.then_some(VideoTrack { codec: VideoCodec::Vp8, size: None }),
         audio: audio.then_some(AudioTrack { channels: 2 }),
@@ -22,7 +22,7 @@ fn header(video: bool, audio: bool) -> Header {
 }
 
 /// Both tracks in the order of time, `rounds` times the clip.
-fn frames(rounds: u64) -> Vec<(Kind, Frame)> {
+pub fn frames(rounds: u64) -> Vec<(Kind, Frame)> {
     let (video, audio) = (clip::video(), clip::audio());
     let audio = &audio[..(CLIP_MS / 20) as usize];
     let mut all = Vec::new();
@@ -35,7 +35,7 @@ fn frames(rounds: u64) -> Vec<(Kind, Frame)> {
     all
 }
 
-fn put(file: &mut SegmentFile, kind: Kind, frame: &Frame) {
+pub fn put(file: &mut SegmentFile, kind: Kind, frame: &Frame) {
     let block =
         Block { kind, time_ms: frame.time_ms, keyframe: frame.keyframe, fill: false, data: &frame.data, size: None };
     file.write(block).unwrap();
@@ -51,8 +51,7 @@ fn record(dir: &Path, header: &Header, feed: impl FnOnce(&mut SegmentFile)) -> P
 /// Fails unless every judge is content. Returns packets of video and audio as ffprobe counts them.
 pub fn judge(path: &Path) -> (u64, u64) {
     let file = path.to_str().unwrap();
-    let probe = "-v warning -count_packets -show_entries stream=codec_type,nb_read_packets -of csv=p=0";
-    let counts = silent("ffprobe", &[&probe.split(' ').collect::<Vec<_>>()[..], &[file]].concat());
+    let counts = packets(path);
     silent("ffmpeg", &["-nostdin", "-v", "warning", "-xerror", "-i", file, "-f", "null", "-"]);
     let verdict = silent("mediaconch", &["-fs", file]);
     assert!(verdict.starts_with("pass!"), "mediaconch: {verdict}");
@@ -62,9 +61,17 @@ pub fn judge(path: &Path) -> (u64, u64) {
     let bytes = std::fs::read(path).unwrap();
     let own = check(&bytes[..], bytes.len() as u64, State::Closed).unwrap();
     assert!(own.is_sound(), "{:?}", own.faults);
+    counts
+}
+
+/// Packets of video and audio as ffprobe counts them, without a word.
+pub fn packets(path: &Path) -> (u64, u64) {
+    let probe = "-v warning -count_packets -show_entries stream=codec_type,nb_read_packets -of csv=p=0";
+    let probe: Vec<&str> = probe.split(' ').collect();
+    let counts = silent("ffprobe", &[&probe[..], &[path.to_str().unwrap()]].concat());
     let count = |kind: &str| {
         let line = counts.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(','));
-        line.map_or(0, |count| count.trim().parse().unwrap())
+        line.map_or(0, |count| count.trim().parse().unwrap_or(0))
     };
     (count("video"), count("audio"))
 }

@@ -112,16 +112,19 @@ fn cluster_without_a_keyframe_ends_at_8_mib() {
 
 #[test]
 fn audio_alone_has_a_cluster_each_5_s() {
-    let disk = FaultyDisk::default();
-    let header = Header { video: None, ..header() };
-    let mut file = SegmentFile::create(disk.storage(), Path::new(FILE), &header).unwrap();
-    for block in call(21_000).iter().filter(|block| block.kind == Kind::Audio) {
-        put(&mut file, block);
+    for video in [None, header().video] {
+        let disk = FaultyDisk::default();
+        let header = Header { video, ..header() };
+        let mut file = SegmentFile::create(disk.storage(), Path::new(FILE), &header).unwrap();
+        for block in call(21_000).iter().filter(|block| block.kind == Kind::Audio) {
+            put(&mut file, block);
+        }
+        assert_eq!(file.stats().forced_clusters, 0);
+        file.close().unwrap();
+        let rows = index::read(&disk.bytes(INDEX));
+        assert_eq!(rows.iter().map(|row| row.t_ms).collect::<Vec<_>>(), [0, 5000, 10_000, 15_000, 20_000]);
+        assert!(rows.iter().all(|row| row.flags == flags::AUDIO));
     }
-    assert_eq!(file.stats().forced_clusters, 0);
-    file.close().unwrap();
-    let times: Vec<u64> = index::read(&disk.bytes(INDEX)).iter().map(|row| row.t_ms).collect();
-    assert_eq!(times, [0, 5000, 10_000, 15_000, 20_000]);
 }
 
 #[test]
@@ -194,27 +197,33 @@ fn size_of_a_cluster_never_lies_across_a_sector() {
 }
 
 #[test]
-fn av1_gets_its_configuration_in_place() {
+fn av1_gets_its_configuration_in_place_and_back_from_a_repair() {
+    // A sequence header of SVT-AV1, 320×180, and the beginning of a frame.
+    let data = [0x0A, 0x0B, 0, 0, 0, 4, 0x3C, 0xFE, 0xCD, 0xBF, 0xF8, 0, 0x40, 0x32, 0x01, 0x10];
+    let sequence = crate::rtp::av1::sequence_in(&data).unwrap();
     let disk = FaultyDisk::default();
     let header = Header { video: Some(VideoTrack { codec: VideoCodec::Av1, size: None }), ..header() };
     let mut file = SegmentFile::create(disk.storage(), Path::new(FILE), &header).unwrap();
-    assert!(file.set_codec_private(&[0x81, 0, 0x0C, 0, 0x0A, 0x01, 0x00]));
-    let data = [0x0A, 0x01, 0x00];
-    file.write(Block {
-        kind: Kind::Video,
-        time_ms: 0,
-        keyframe: true,
-        fill: false,
-        data: &data,
-        size: Some((800, 600)),
-    })
-    .unwrap();
+    assert!(file.set_codec_private(&sequence.codec_private));
     assert!(!file.set_codec_private(&[0; 200]));
+    let size = Some(sequence.size);
+    file.write(Block { kind: Kind::Video, time_ms: 0, keyframe: true, fill: false, data: &data, size }).unwrap();
     file.close().unwrap();
     let bytes = disk.bytes(FILE);
     let front = front::read(&bytes[..], bytes.len() as u64).unwrap();
-    assert_eq!(front.tracks[0].private, [0x81, 0, 0x0C, 0, 0x0A, 0x01, 0x00]);
-    assert_eq!((front.tracks[0].codec.as_str(), front.tracks[0].size), ("V_AV1", Some((800, 600))));
+    let size = (sequence.size.0.into(), sequence.size.1.into());
+    assert_eq!((front.tracks[0].codec.as_str(), front.tracks[0].size), ("V_AV1", Some(size)));
+    assert_eq!(front.tracks[0].private, sequence.codec_private);
+    assert_eq!(repair(&disk.storage(), Path::new(FILE)).unwrap().outcome, Outcome::Whole);
+
+    // A power cut took the patches of the header, but not the block.
+    let fresh = header.encode([1, 1]);
+    let lost = fresh.entries.video.unwrap() + PRIVATE_IN_ENTRY;
+    let mut torn = bytes.clone();
+    torn[lost as usize..][..PRIVATE_LEN].copy_from_slice(&fresh.bytes[lost as usize..][..PRIVATE_LEN]);
+    disk.state().files.insert(FILE.into(), torn);
+    assert_eq!(repair(&disk.storage(), Path::new(FILE)).unwrap().outcome, Outcome::Repaired);
+    assert_eq!(disk.bytes(FILE), bytes);
 }
 
 #[test]
