@@ -1,3 +1,5 @@
+//! What the router sends to whom, packet by packet.
+
 use bytes::Bytes;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The whole way to viewers over a seeded network in virtual time.
+
 use super::simulation::*;
 use super::*;
 
