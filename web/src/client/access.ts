@@ -14,6 +14,18 @@ export function accessToken(): string | null {
   return read();
 }
 
+/** The name that the token gives its owner. Only the server can tell whether a token is good. */
+export function nameInToken(token: string | null): string {
+  try {
+    const body = (token ?? "").split(".")[1] ?? "";
+    const bytes = Uint8Array.from(atob(body.replaceAll("-", "+").replaceAll("_", "/")), (letter) => letter.charCodeAt(0));
+    const claims = JSON.parse(new TextDecoder().decode(bytes)) as { name?: unknown };
+    return typeof claims.name === "string" ? claims.name : "";
+  } catch {
+    return "";
+  }
+}
+
 /** An address for a new tab, which would otherwise come without the key of this one. */
 export function withAccess(path: string): string {
   const token = accessToken();

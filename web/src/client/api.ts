@@ -87,6 +87,11 @@ export async function request<T>(path: string, init: RequestInit & { json?: unkn
   return (await response.json()) as T;
 }
 
+/** True when the server wants a key and this tab has none: then asking only makes refusals. */
+export function isLockedOut(config: Config): boolean {
+  return config.auth === "token" && accessToken() === null;
+}
+
 export const api = {
   config: (signal?: AbortSignal): Promise<Config> => request("/api/config", { signal }),
   rooms: async (signal?: AbortSignal): Promise<LiveRoom[]> =>

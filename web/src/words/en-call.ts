@@ -115,7 +115,7 @@ export const enCall = {
   },
   invite: {
     title: "Invite people",
-    alone: "You are the first one here",
+    alone: "Nobody else is here",
     link: "Link to this room",
     copy: "Copy link",
     copied: "Copied",

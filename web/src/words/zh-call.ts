@@ -115,7 +115,7 @@ export const zhCall: typeof enCall = {
   },
   invite: {
     title: "邀请",
-    alone: "你是第一个到的",
+    alone: "这里没有别人",
     link: "房间链接",
     copy: "复制链接",
     copied: "已复制",

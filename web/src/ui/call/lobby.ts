@@ -23,6 +23,7 @@ export class ReLobby extends ReElement {
   static override properties = {
     room: {},
     name: {},
+    isNameFixed: { attribute: false },
     local: { attribute: false },
     live: { attribute: false },
     config: { attribute: false },
@@ -32,6 +33,8 @@ export class ReLobby extends ReElement {
   };
   declare room: string;
   declare name: string;
+  /** The access token says who this is. */
+  declare isNameFixed: boolean;
   declare local: LocalMedia | null;
   declare live: LiveRoom | null;
   declare config: Config | null;
@@ -45,6 +48,7 @@ export class ReLobby extends ReElement {
     super();
     this.room = "";
     this.name = "";
+    this.isNameFixed = false;
     this.local = null;
     this.live = null;
     this.config = null;
@@ -132,7 +136,7 @@ export class ReLobby extends ReElement {
       ${this.refusal ? this.refused(this.refusal, canWatch) : nothing}
       <form @submit=${(event: Event) => { event.preventDefault(); this.join(this.isConsentNeeded ? "agreed" : "not-asked"); }} novalidate>
         <label for="name">${w.yourName}</label>
-        <input id="name" autocomplete="name" maxlength="64" .value=${this.name} aria-invalid=${this.isNameBad} aria-describedby=${this.isNameBad ? "name-bad" : nothing}
+        <input id="name" autocomplete="name" maxlength="64" ?readonly=${this.isNameFixed} .value=${this.name} aria-invalid=${this.isNameBad} aria-describedby=${this.isNameBad ? "name-bad" : nothing}
           @input=${(event: Event) => { this.name = (event.target as HTMLInputElement).value; this.isNameBad = false; }} />
         ${this.isNameBad ? html`<p class="bad" id="name-bad">${w.nameBad}</p>` : nothing}
         <div class="actions">

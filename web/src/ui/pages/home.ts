@@ -1,8 +1,8 @@
 // The first page: a room name, what runs now, what was recorded last.
 import { css, html, nothing } from "lit";
 import type { TemplateResult } from "lit";
-import { api, ApiError } from "../../client/api.ts";
-import type { LiveRoom, RecordingEntry } from "../../client/api.ts";
+import { api, ApiError, isLockedOut } from "../../client/api.ts";
+import type { Config, LiveRoom, RecordingEntry } from "../../client/api.ts";
 import { roomName } from "../../client/protocol.ts";
 import { dateTime, duration, list } from "../../words/format.ts";
 import { base, ReElement } from "../base.ts";
@@ -19,6 +19,7 @@ class RePageHome extends ReElement {
   declare private isBad: boolean;
   declare private rooms: Loaded<LiveRoom>;
   declare private recent: Loaded<RecordingEntry>;
+  private config: Config | null = null;
 
   constructor() {
     super();
@@ -31,14 +32,24 @@ class RePageHome extends ReElement {
   override connectedCallback(): void {
     super.connectedCallback();
     const signal = this.connected;
-    this.load(signal);
+    void this.load(signal);
     const timer = setInterval(() => {
-      if (document.visibilityState === "visible") this.load(signal);
+      if (document.visibilityState === "visible") void this.load(signal);
     }, RELOAD_MS);
     signal.addEventListener("abort", () => clearInterval(timer));
   }
 
-  private load(signal: AbortSignal): void {
+  private async load(signal: AbortSignal): Promise<void> {
+    try {
+      this.config ??= await api.config(signal);
+    } catch {
+      // The lists will say that the server does not answer.
+    }
+    if (signal.aborted) return;
+    if (this.config !== null && isLockedOut(this.config)) {
+      this.recent = { state: "failed", code: "unauthorized" };
+      return;
+    }
     const failed = (error: unknown): { state: "failed"; code: string } => ({
       state: "failed",
       code: error instanceof ApiError ? error.code : "offline",
@@ -107,7 +118,7 @@ class RePageHome extends ReElement {
     if (state.state === "failed") {
       const isLocked = state.code === "unauthorized" || state.code === "forbidden" || state.code === "token-expired";
       return html`<re-notice kind=${isLocked ? "info" : "warn"}>${isLocked ? w.keyNeeded : w.listFailed}
-        ${isLocked ? nothing : html`<button slot="action" class="small" @click=${() => this.load(this.connected)}>${this.words.common.tryAgain}</button>`}</re-notice>`;
+        ${isLocked ? nothing : html`<button slot="action" class="small" @click=${() => void this.load(this.connected)}>${this.words.common.tryAgain}</button>`}</re-notice>`;
     }
     if (state.items.length === 0) return html`<p class="second">${w.noRecordings}</p>`;
     return html`<ul>${state.items.map((one) => html`<li class="item">

@@ -1,6 +1,7 @@
 // `/r/{room}`: the lobby, then the call, then what remains of it.
 import { css, html } from "lit";
-import { api, ApiError } from "../../client/api.ts";
+import { accessToken, nameInToken } from "../../client/access.ts";
+import { api, ApiError, isLockedOut } from "../../client/api.ts";
 import type { Config, LiveRoom } from "../../client/api.ts";
 import { Call } from "../../client/call.ts";
 import { LocalMedia } from "../../client/devices.ts";
@@ -108,7 +109,17 @@ class RePageRoom extends ReElement {
     if (this.call !== null) return;
     const name = roomName(this.room) ?? "";
     const { signal } = this.stay;
-    if (this.config === null) api.config(signal).then((config) => (this.config = config), () => undefined);
+    if (this.config === null) {
+      api.config(signal).then((config) => {
+        this.config = config;
+        this.look();
+      }, () => undefined);
+      return;
+    }
+    if (isLockedOut(this.config)) {
+      this.refusal ??= { code: "unauthorized", message: "" };
+      return;
+    }
     // From the list: a room that does not exist yet is no error.
     api.rooms(signal).then(
       (rooms) => (this.live = rooms.find((one) => one.room === name) ?? null),
@@ -136,9 +147,10 @@ class RePageRoom extends ReElement {
     });
     this.call = call;
     call.on("change", () => this.onCall(call), this.stay.signal);
+    call.start();
+    // Joining takes longer than asking around.
     this.isQuiet = await siblings.isAnotherIn(room);
     siblings.enter(room);
-    if (this.call === call) call.start();
   }
 
   private onCall(call: Call): void {
@@ -197,7 +209,7 @@ class RePageRoom extends ReElement {
     }
     if (this.isComingBack) return html`<main class="back"><p class="second">${w.lobby.comingBack}</p></main>`;
     return html`<re-header></re-header>
-      <re-lobby .room=${roomName(this.room) ?? ""} .name=${rememberedName()} .local=${this.local} .live=${this.live} .config=${this.config} .refusal=${this.refusal}
+      <re-lobby .room=${roomName(this.room) ?? ""} .name=${nameInToken(accessToken()) || rememberedName()} .isNameFixed=${nameInToken(accessToken()) !== ""} .local=${this.local} .live=${this.live} .config=${this.config} .refusal=${this.refusal}
         .isJoining=${phase === "joining"} @re-join=${(event: CustomEvent<JoinWish>) => void this.start(event.detail)}></re-lobby>`;
   }
 
