@@ -17,6 +17,7 @@ use crate::auth::Auth;
 use crate::config::{Config, RecordingStart, RecordingTracks};
 use crate::http::{self, App, Phase, ServerInfo, Shutdown};
 use crate::media::{self, Media};
+use crate::recording::intake::Intake;
 use crate::recording::library::Library;
 use crate::recording::{self, ConsentPolicy, Recorder, RecorderThread, StartPolicy, Tracks, Update};
 use crate::room::{self, MediaLink, RoomEvent, Rooms};
@@ -87,7 +88,12 @@ async fn serve(config: Config, launch: Launch, started: Instant) -> anyhow::Resu
     };
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(bridge::rooms_to_recorder(from_rooms, recorder.clone()));
-    tasks.spawn(bridge::recorder_to_all(from_recorder, (rooms.clone(), media), (library.clone(), app.events.clone())));
+    let intake = Intake::default();
+    tasks.spawn(bridge::recorder_to_all(from_recorder, (rooms.clone(), media), intake.clone()));
+    let (lister, events) = (library.clone(), app.events.clone());
+    tasks.spawn(async move {
+        intake.run(&lister, |entry| events.manifest(entry.room.parse().ok(), &entry.summary)).await;
+    });
     tasks.spawn(async move { library.run().await });
     let serving = tokio::spawn(http::serve(listener, tls, app.clone()));
     greeting::print(&app);

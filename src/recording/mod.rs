@@ -4,6 +4,7 @@
 pub mod catalog;
 pub mod clusters;
 pub mod file;
+pub mod intake;
 pub mod library;
 pub mod repair;
 pub mod shelf;

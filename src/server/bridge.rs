@@ -3,9 +3,8 @@
 use reelay_signaling::{ErrorCode, RecordingAction};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::http::Events;
 use crate::media::{Command, Media, RoomKey};
-use crate::recording::library::Library;
+use crate::recording::intake::Intake;
 use crate::recording::{Accepted, Input, Recorder, Reply, Update};
 use crate::room::{RoomEvent, Rooms, What};
 
@@ -22,7 +21,7 @@ pub(super) async fn rooms_to_recorder(mut events: mpsc::Receiver<RoomEvent>, rec
 pub(super) async fn recorder_to_all(
     mut updates: mpsc::UnboundedReceiver<Update>,
     (rooms, media): (Rooms, Media),
-    (library, events): (Library, Events),
+    intake: Intake,
 ) {
     while let Some(update) = updates.recv().await {
         match update {
@@ -31,7 +30,7 @@ pub(super) async fn recorder_to_all(
             Update::Tap { room, track, tap } => command(&media, room, Command::Tap { room, track, tap }),
             Update::Untap { room, track } => command(&media, room, Command::Untap { room, track }),
             Update::Keyframe { room, track } => command(&media, room, Command::Keyframe { room, track }),
-            Update::Manifest(manifest) => put(&library, &events, &manifest).await,
+            Update::Manifest(manifest) => intake.put(manifest),
             Update::Event { .. } => {}
         }
     }
@@ -41,14 +40,6 @@ fn command(media: &Media, room: RoomKey, command: Command) {
     if let Err(error) = media.send(room, command) {
         metrics::counter!("recorder_commands_lost_total").increment(1);
         tracing::warn!(room = room.0, %error, "media plane did not take a command of the recorder");
-    }
-}
-
-async fn put(library: &Library, events: &Events, manifest: &crate::recording::Manifest) {
-    let Ok(value) = serde_json::to_value(manifest) else { return };
-    match library.put(value).await {
-        Ok(entry) => events.manifest(entry.room.parse().ok(), &entry.summary),
-        Err(error) => tracing::error!(%error, "recording could not be listed"),
     }
 }
 

@@ -15,14 +15,23 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server on the recordings that `prepare` puts into its folder; `settings` become its `reelay.toml`.
+    /// Starts a server; `settings` become its `reelay.toml`. What `prepare` puts into its folder of recordings is not
+    /// repaired, as it came after the start, but listed.
     pub fn start(settings: &str, prepare: impl FnOnce(&Path)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let recordings = dir.path().join("recordings");
         fs::create_dir(&recordings).unwrap();
-        prepare(&recordings);
         fs::write(dir.path().join("reelay.toml"), settings).unwrap();
         let (child, ready) = launch(dir.path());
+        let count = || fs::read_dir(&recordings).unwrap().count();
+        let before = count();
+        prepare(&recordings);
+        if count() > before {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_reelay"));
+            let output = command.args(["reindex", "--recordings", "recordings"]).current_dir(dir.path()).output();
+            let output = output.unwrap();
+            assert!(output.status.success(), "{output:?}");
+        }
         let address = ready["listen"].as_str().unwrap().parse().unwrap();
         Self { dir, address, child }
     }
