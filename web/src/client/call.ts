@@ -205,6 +205,10 @@ export class Call extends Emitter<CallEvents> {
   }
 
   private onJoined(joined: Joined): void {
+    // Whoever comes into, or back to, a recording that asks everybody, is asked.
+    const { recording } = joined;
+    const isAsked = recording.consent_required && recording.state !== "off" && this.me?.consent === "not-asked";
+    this.asked = isAsked ? { by: recording.by ?? null } : null;
     if (this.subscriber !== null) {
       void this.publisher?.onResumed();
       this.subscriber.onResumed();

@@ -56,6 +56,13 @@ export class Publisher {
   setStereo(stereo: boolean): void {
     if (this.stereo === stereo) return;
     this.stereo = stereo;
+    const sender = this.lines.find((line) => line.source === "camera" && line.kind === "audio")?.transceiver.sender;
+    const parameters = sender?.getParameters();
+    const [first] = parameters?.encodings ?? [];
+    if (sender && parameters && first) {
+      first.maxBitrate = stereo ? MUSIC_BPS : VOICE_BPS;
+      void sender.setParameters(parameters).catch(() => undefined);
+    }
     this.negotiate("offer");
   }
 
@@ -129,7 +136,7 @@ export class Publisher {
   private add(source: Source, kind: Kind, track: MediaStreamTrack | null): void {
     const transceiver = this.connection.addTransceiver(track ?? kind, {
       direction: "sendonly",
-      sendEncodings: [encoding(source, kind)],
+      sendEncodings: [encoding(source, kind, this.stereo)],
     });
     prefer(transceiver, kind);
     this.lines.push({ source, kind, transceiver });
@@ -194,8 +201,8 @@ export class Publisher {
 }
 
 /** One layer, 720p30 at most; a screen may take more for its text. */
-function encoding(source: Source, kind: Kind): RTCRtpEncodingParameters {
-  if (kind === "audio") return { maxBitrate: 128_000 };
+function encoding(source: Source, kind: Kind, stereo: boolean): RTCRtpEncodingParameters {
+  if (kind === "audio") return { maxBitrate: source === "camera" && !stereo ? VOICE_BPS : MUSIC_BPS };
   return source === "camera" ? { maxBitrate: 1_700_000, maxFramerate: 30 } : { maxBitrate: 2_500_000, maxFramerate: 30 };
 }
 
@@ -216,4 +223,6 @@ const PREFERRED: Record<Kind, string[]> = {
   audio: ["audio/opus", "audio/telephone-event"],
   video: ["video/vp8", "video/vp9", "video/av1", "video/rtx"],
 };
+const VOICE_BPS = 48_000;
+const MUSIC_BPS = 128_000;
 const DISCONNECTED_MS = 2_000;

@@ -130,6 +130,7 @@ export class ReCallBar extends ReElement {
       .leave:hover { background: #B91F26; }
       @container (max-width: 959px) { .ctl .word { display: none; } .ctl { padding: 0; width: 52px; } }
       @container (max-width: 559px) { .bar { gap: 6px; } .ctl { width: 48px; min-width: 48px; } .leave { margin-left: 12px; } }
+      @container (max-width: 359px) { .bar { gap: 2px; } .leave { margin-left: 4px; } }
     `,
   ];
 }

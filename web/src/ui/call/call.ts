@@ -319,6 +319,10 @@ export class ReCall extends ReElement {
         .with-panel { grid-template-columns: minmax(0, 1fr); }
         aside { position: absolute; inset: 20% 0 0; z-index: 20; grid-column: 1; overflow: hidden; border-radius: var(--r3) var(--r3) 0 0; box-shadow: var(--float); }
       }
+      @container (max-width: 359px) {
+        header { gap: 2px; padding: var(--s1); }
+        .top { min-width: 40px; padding: 0 var(--s1); }
+      }
       @container (max-height: 399px) {
         .foot { position: absolute; inset: auto 0 0; z-index: 6; transition: opacity var(--fast); pointer-events: none; }
         .with-panel .foot { right: 320px; }

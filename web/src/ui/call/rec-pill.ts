@@ -67,6 +67,7 @@ export class ReRecPill extends ReElement {
       .behind { background: var(--warn-bg); color: var(--warn); }
       .not-saving { background: var(--bad-bg); color: var(--bad); }
       .behind .mark, .not-saving .mark { border-radius: 0; clip-path: polygon(50% 0, 100% 100%, 0 100%); }
+      @container (max-width: 359px) { .pill { gap: 6px; padding: 0 var(--s2); font-size: var(--t1); } }
       @container (max-width: 719px) { .behind .time { display: none; } }
     `,
   ];

@@ -106,7 +106,6 @@ class RePageRoom extends ReElement {
 
   // What the lobby shows: who is there, and whether it is recorded.
   private look(): void {
-    if (this.call !== null) return;
     const name = roomName(this.room) ?? "";
     const { signal } = this.stay;
     if (this.config === null) {
@@ -116,6 +115,7 @@ class RePageRoom extends ReElement {
       }, () => undefined);
       return;
     }
+    if (this.call !== null) return;
     if (isLockedOut(this.config)) {
       this.refusal ??= { code: "unauthorized", message: "" };
       return;
