@@ -353,6 +353,12 @@ impl<'de> Deserialize<'de> for Scope {
     }
 }
 
+/// A new secret for `auth.key`: 256 random bits.
+pub fn new_key() -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
+}
+
 /// The `aud` of our tokens.
 pub const AUDIENCE: &str = "reelay";
 

@@ -58,6 +58,8 @@ pub struct Http {
     /// Private key (PEM) for TLS.
     #[serde(with = "optional")]
     pub tls_key: Option<PathBuf>,
+    /// Where `--lan` keeps its keys and certificates.
+    pub lan_dir: PathBuf,
 }
 
 /// The media plane.
@@ -243,6 +245,7 @@ impl Default for Http {
             web_dir: None,
             tls_cert: None,
             tls_key: None,
+            lan_dir: "data/lan".into(),
         }
     }
 }

@@ -12,4 +12,5 @@ pub mod room;
 pub mod rtp;
 pub mod server;
 pub mod telemetry;
+pub mod tls;
 pub mod webm;
