@@ -2,6 +2,7 @@
 //! Knows neither HTTP nor sockets; the doors hand in texts and get a [`Caller`] or a [`Refusal`].
 
 mod jwt;
+mod link;
 mod signed;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -10,6 +11,7 @@ use reelay_signaling::{ErrorCode, Grants, RoomName};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use jwt::install_crypto;
+pub use link::link;
 pub use signed::SignedQuery;
 
 /// The rights of this server: open on a loopback address, or guarded by a key.
@@ -94,8 +96,8 @@ pub struct Claims {
     /// A room, or `*`.
     #[serde(skip_serializing_if = "Scope::is_none", default)]
     pub room: Scope,
-    /// What is allowed there.
-    #[serde(default)]
+    /// What is allowed there; what is not written is denied.
+    #[serde(default, serialize_with = "only_given")]
     pub grants: Grants,
     /// The person agreed to be recorded.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -318,6 +320,12 @@ impl std::str::FromStr for Grant {
         let known = Self::ALL.into_iter().find(|grant| grant.as_str() == raw);
         known.ok_or_else(|| format!("'{raw}' is none of {}", Self::ALL.map(Self::as_str).join(", ")))
     }
+}
+
+// A short token makes a QR code that a phone can read from a distance.
+fn only_given<S: Serializer>(grants: &Grants, serializer: S) -> Result<S::Ok, S::Error> {
+    let given = Grant::ALL.into_iter().filter(|grant| grant.of(grants));
+    serializer.collect_map(given.map(|grant| (grant.as_str(), true)))
 }
 
 /// Every right.

@@ -4,23 +4,26 @@ mod bridge;
 mod greeting;
 mod stop;
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use axum_server::tls_rustls::RustlsConfig;
 use reelay_signaling::{ClosedReason, IceServer};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::auth::Auth;
 use crate::config::{Config, RecordingStart, RecordingTracks};
 use crate::http::{self, App, Phase, ServerInfo, Shutdown};
+use crate::media::socket::local_addresses;
 use crate::media::{self, Media};
 use crate::recording::intake::Intake;
 use crate::recording::library::Library;
 use crate::recording::{self, ConsentPolicy, Recorder, RecorderThread, StartPolicy, Tracks, Update};
 use crate::room::{self, MediaLink, RoomEvent, Rooms};
+use crate::tls::{self, Lan};
 
 /// What is asked of this start beside the settings.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +32,8 @@ pub struct Launch {
     pub ready_file: Option<PathBuf>,
     /// Open the browser.
     pub open: bool,
+    /// With a certificate authority and a key of our own.
+    pub lan: bool,
 }
 
 /// Runs the server until it is told to stop.
@@ -48,7 +53,11 @@ pub fn run(config: Config, launch: Launch) -> anyhow::Result<()> {
     result
 }
 
-async fn serve(config: Config, launch: Launch, started: Instant) -> anyhow::Result<()> {
+async fn serve(mut config: Config, launch: Launch, started: Instant) -> anyhow::Result<()> {
+    let lan = match launch.lan {
+        true => Some(open_lan(&mut config)?),
+        false => None,
+    };
     if config.auth.key.is_empty() && !config.is_loopback() {
         anyhow::bail!(
             "{} can be reached from other machines, so a key is needed: `reelay serve --init` writes one into \
@@ -58,7 +67,7 @@ async fn serve(config: Config, launch: Launch, started: Instant) -> anyhow::Resu
     }
     let signals = stop::Signals::listen().context("listening for signals")?;
     let listener = bind(&config)?;
-    let tls = None;
+    let tls = Tls::new(&config, lan.as_ref())?;
     let (media, media_threads) = start_media(&config)?;
     let (updates, from_recorder) = mpsc::unbounded_channel::<Update>();
     let (recorder, recorder_thread) = start_recorder(&config, updates)?;
@@ -67,11 +76,12 @@ async fn serve(config: Config, launch: Launch, started: Instant) -> anyhow::Resu
         .context("opening the catalogue of the recordings")?;
     let (observer, from_rooms) = mpsc::channel::<RoomEvent>(ROOM_EVENTS);
     let rooms = Rooms::new(room_options(&config), media_link(media.clone()), observer);
+    let listen = listener.local_addr()?;
     let server = ServerInfo {
         version: env!("CARGO_PKG_VERSION"),
-        listen: listener.local_addr()?,
-        is_secure: false,
-        lan: None,
+        listen,
+        is_secure: tls.is_some(),
+        lan: lan.as_ref().map(|lan| lan_info(lan, &media, listen)),
         started,
     };
     let app = App {
@@ -89,13 +99,16 @@ async fn serve(config: Config, launch: Launch, started: Instant) -> anyhow::Resu
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(bridge::rooms_to_recorder(from_rooms, recorder.clone()));
     let intake = Intake::default();
-    tasks.spawn(bridge::recorder_to_all(from_recorder, (rooms.clone(), media), intake.clone()));
+    let updates = tokio::spawn(bridge::recorder_to_all(from_recorder, (rooms.clone(), media), intake.clone()));
     let (lister, events) = (library.clone(), app.events.clone());
     tasks.spawn(async move {
         intake.run(&lister, |entry| events.manifest(entry.room.parse().ok(), &entry.summary)).await;
     });
     tasks.spawn(async move { library.run().await });
-    let serving = tokio::spawn(http::serve(listener, tls, app.clone()));
+    if let Some(tls) = tls.clone() {
+        tasks.spawn(stop::reload_certificates(tls, app.config.clone()));
+    }
+    let serving = tokio::spawn(http::serve(listener, tls.map(|tls| tls.listener), app.clone()));
     greeting::print(&app);
     if let Some(path) = &launch.ready_file {
         greeting::write_ready_file(path, &app).context("--ready-file")?;
@@ -107,8 +120,12 @@ async fn serve(config: Config, launch: Launch, started: Instant) -> anyhow::Resu
     let closed = close(&app, &recorder).await;
     app.shutdown.advance(Phase::Stopping);
     serving.await.context("serving")?.context("serving")?;
-    tasks.shutdown().await;
     tokio::task::spawn_blocking(move || end_threads(media_threads, recorder_thread)).await.context("ending threads")?;
+    // The last manifests are on their way to the catalogue.
+    if tokio::time::timeout(CLOSE_PATIENCE, updates).await.is_err() {
+        tracing::warn!("the catalogue did not hear everything; its next start reads the folder");
+    }
+    tasks.shutdown().await;
     greeting::print_closed(&closed);
     Ok(())
 }
@@ -146,6 +163,42 @@ fn bind(config: &Config) -> anyhow::Result<TcpListener> {
         ),
         _ => anyhow::Error::new(error).context(format!("cannot listen on {listen}")),
     })
+}
+
+/// The listener's certificates, which can be read again while it runs.
+#[derive(Clone)]
+struct Tls {
+    listener: RustlsConfig,
+}
+
+impl Tls {
+    fn new(config: &Config, lan: Option<&Lan>) -> anyhow::Result<Option<Self>> {
+        let server = match (lan, &config.http.tls_cert, &config.http.tls_key) {
+            (Some(lan), ..) => lan.server_config()?,
+            (None, Some(cert), Some(key)) => tls::from_files(cert, key)?,
+            _ => return Ok(None),
+        };
+        Ok(Some(Self { listener: RustlsConfig::from_config(server) }))
+    }
+}
+
+fn open_lan(config: &mut Config) -> anyhow::Result<Lan> {
+    anyhow::ensure!(
+        config.http.tls_cert.is_none(),
+        "--lan makes its own certificates; take http.tls_cert out, or --lan"
+    );
+    let lan = Lan::open(&config.http.lan_dir, &local_addresses()).context("--lan")?;
+    if config.auth.key.is_empty() {
+        config.auth.key.clone_from(&lan.auth_key);
+    }
+    Ok(lan)
+}
+
+fn lan_info(lan: &Lan, media: &Media, listen: SocketAddr) -> http::LanInfo {
+    let outside = media.addresses().candidates.iter().map(SocketAddr::ip).filter(|ip| !ip.is_loopback());
+    let urls = outside.map(|ip| format!("https://{}", SocketAddr::new(ip, listen.port()))).collect();
+    let config = http::LanConfig { urls, ca_url: http::CA_PATH.to_owned(), fingerprint: lan.fingerprint.clone() };
+    http::LanInfo { config, ca: lan.ca.clone() }
 }
 
 fn start_media(config: &Config) -> anyhow::Result<(Media, media::MediaThreads)> {
@@ -208,5 +261,7 @@ fn media_link(media: Media) -> MediaLink {
     Arc::new(move |room, command| media.offer(room, command))
 }
 
+/// Where `--lan` listens.
+pub const LAN_PORT: u16 = 8443;
 const ROOM_EVENTS: usize = 4096;
 const CLOSE_PATIENCE: Duration = Duration::from_secs(5);

@@ -83,7 +83,8 @@ pub fn from_files(cert: &Path, key: &Path) -> anyhow::Result<Arc<ServerConfig>> 
 }
 
 fn config(cert: &[u8], key: &[u8]) -> anyhow::Result<Arc<ServerConfig>> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(cert).collect::<Result<_, _>>().context("reading certificates")?;
+    let chain: Vec<_> =
+        CertificateDer::pem_slice_iter(cert).collect::<Result<_, _>>().context("reading certificates")?;
     anyhow::ensure!(!chain.is_empty(), "there is no certificate in the file");
     let key = PrivateKeyDer::from_pem_slice(key).context("reading the private key")?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -120,7 +121,9 @@ fn authority_params(name: &str) -> CertificateParams {
 
 fn permitted() -> Vec<GeneralSubtree> {
     let v4 = PRIVATE_V4.iter().map(|(ip, bits)| CidrSubnet::from_v4_prefix(*ip, *bits));
-    let v6 = PRIVATE_V6.iter().map(|(ip, bits)| CidrSubnet::from_v6_prefix(ip.parse::<std::net::Ipv6Addr>().map_or([0; 16], |ip| ip.octets()), *bits));
+    let v6 = PRIVATE_V6.iter().map(|(ip, bits)| {
+        CidrSubnet::from_v6_prefix(ip.parse::<std::net::Ipv6Addr>().map_or([0; 16], |ip| ip.octets()), *bits)
+    });
     let names = ["localhost", "local", "lan", "home.arpa"].map(|name| GeneralSubtree::DnsName(name.to_owned()));
     v4.chain(v6).map(GeneralSubtree::IpAddress).chain(names).collect()
 }
@@ -264,7 +267,8 @@ mod tests {
 
     #[test]
     fn public_addresses_stay_out_of_the_certificate() {
-        let names = names(&["203.0.113.9".parse().unwrap(), "10.1.2.3".parse().unwrap(), "2001:db8::1".parse().unwrap()]);
+        let names =
+            names(&["203.0.113.9".parse().unwrap(), "10.1.2.3".parse().unwrap(), "2001:db8::1".parse().unwrap()]);
         assert!(names.contains(&"10.1.2.3".to_owned()));
         assert!(!names.iter().any(|name| name.starts_with("203.") || name.starts_with("2001:")));
     }

@@ -8,6 +8,7 @@ mod publish;
 mod reindex;
 mod repair;
 mod serve;
+mod token;
 mod watch;
 
 use std::process::ExitCode;
@@ -40,6 +41,8 @@ enum Command {
     Watch(watch::WatchArgs),
     /// Measure what forwarding and recording cost on this machine
     Bench(bench::BenchArgs),
+    /// Make a token for somebody: text, link and QR code
+    Token(token::TokenArgs),
     /// Build the catalogue of recordings anew from their folder
     Reindex(reindex::ReindexArgs),
     /// Judge recordings: every rule that a file of ours keeps
@@ -59,6 +62,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Publish(args) => publish::run(args)?,
         Command::Watch(args) => watch::run(args)?,
         Command::Bench(args) => bench::run(args)?,
+        Command::Token(args) => token::run(args)?,
         Command::Reindex(args) => reindex::run(args)?,
         Command::Check(args) => return check::run(&args),
         Command::Repair(args) => return repair::run(&args),

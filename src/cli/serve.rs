@@ -1,12 +1,12 @@
 //! `reelay serve`: flags over settings, then the server.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args;
 
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, DEFAULT_FILE};
 
 /// Flags of `reelay serve`; everything else is in the settings.
 #[derive(Debug, Clone, Default, Args)]
@@ -35,6 +35,12 @@ pub struct ServeArgs {
     /// Open the browser when the server is ready
     #[arg(long)]
     pub open: bool,
+    /// Let other devices of this network in: https on port 8443 with a certificate authority and a key of our own
+    #[arg(long)]
+    pub lan: bool,
+    /// Write a settings file with a fresh key, readable by you only, and end
+    #[arg(long)]
+    pub init: bool,
 }
 
 impl ServeArgs {
@@ -44,8 +50,9 @@ impl ServeArgs {
     /// A setting that is unknown or does not fit.
     pub fn settings(&self) -> Result<Config, ConfigError> {
         let path = |path: &PathBuf| path.display().to_string();
+        let lan_listen = self.lan.then(|| format!("0.0.0.0:{}", crate::server::LAN_PORT));
         let flags = [
-            ("http.listen", self.listen.map(|listen| listen.to_string())),
+            ("http.listen", self.listen.map(|listen| listen.to_string()).or(lan_listen)),
             ("media.udp_port", self.udp_port.map(|port| port.to_string())),
             ("recording.dir", self.recordings.as_ref().map(path)),
             ("http.web_dir", self.web_dir.as_ref().map(path)),
@@ -57,6 +64,28 @@ impl ServeArgs {
 }
 
 pub(super) fn run(args: ServeArgs) -> anyhow::Result<()> {
+    if args.init {
+        return init(args.config.as_deref().unwrap_or(Path::new(DEFAULT_FILE)));
+    }
     let config = args.settings().context("the settings cannot be used")?;
-    crate::server::run(config, crate::server::Launch { ready_file: args.ready_file, open: args.open })
+    let launch = crate::server::Launch { ready_file: args.ready_file, open: args.open, lan: args.lan };
+    crate::server::run(config, launch)
+}
+
+/// Writes settings with a fresh key; never over a file that is there.
+fn init(path: &Path) -> anyhow::Result<()> {
+    let shown = path.display();
+    if path.exists() {
+        bail!("{shown} is there already and stays as it is; put `key` under [auth] yourself, or name another --config");
+    }
+    let key = crate::auth::new_key();
+    let text = format!(
+        "# Reelay's settings; reelay.example.toml lists all of them with their defaults.\n\n[auth]\n\
+         # Signs the tokens: who has it may do everything.\nkey = \"{key}\"\n"
+    );
+    crate::tls::write_secret(path, &text)?;
+    let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    println!("Wrote {} with a fresh key, readable by you only.", path.display());
+    println!("Next: `reelay serve --listen 0.0.0.0:8080`, and `reelay token --room ROOM --name NAME` for each person.");
+    Ok(())
 }

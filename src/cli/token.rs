@@ -1,5 +1,6 @@
 //! `reelay token`: a token for somebody, as text, link and QR code.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,7 +8,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use reelay_signaling::{Grants, RoomName};
 
-use crate::auth::{AUDIENCE, Auth, Claims, Grant, Scope};
+use crate::auth::{AUDIENCE, Auth, Claims, Grant, Scope, link};
 use crate::config::{Config, Span};
 use crate::{qr, tls};
 
@@ -59,13 +60,11 @@ pub(super) fn run(args: TokenArgs) -> anyhow::Result<()> {
     let claims = claims(&args, &config)?;
     let token = auth.token(&claims)?;
     if args.quiet {
-        println!("{token}");
-        return Ok(());
+        return Ok(writeln!(io::stdout(), "{token}")?);
     }
     let base = args.url.clone().unwrap_or_else(|| base_url(&config, args.lan));
     let link = link(&base, &claims, &token);
-    println!("Token  {token}\n\nLink   {link}\n\n{}", qr::code(&link)?);
-    Ok(())
+    Ok(writeln!(io::stdout(), "Token  {token}\n\nLink   {link}\n\n{}", qr::code(&link)?)?)
 }
 
 fn claims(args: &TokenArgs, config: &Config) -> anyhow::Result<Claims> {
@@ -107,54 +106,5 @@ fn base_url(config: &Config, is_lan: bool) -> String {
         Some(ip) => format!("{scheme}://{}", std::net::SocketAddr::new(ip, port)),
         None if listen.ip().is_loopback() => format!("{scheme}://localhost:{port}"),
         None => format!("{scheme}://{}", std::net::SocketAddr::new(listen.ip(), port)),
-    }
-}
-
-/// The page that the token opens, with the token in the fragment, which no server and no log ever sees.
-pub(crate) fn link(base: &str, claims: &Claims, token: &str) -> String {
-    let base = base.trim_end_matches('/');
-    let grants = &claims.grants;
-    let path = match &claims.room {
-        Scope::Room(room) if grants.join => format!("/r/{}", percent(room.as_str())),
-        Scope::Room(room) if grants.watch => format!("/watch/{}", percent(room.as_str())),
-        _ if grants.replay && !grants.join => "/recordings".to_owned(),
-        _ => "/".to_owned(),
-    };
-    format!("{base}{path}#token={token}")
-}
-
-fn percent(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn link_opens_the_page_that_the_grants_allow() {
-        let check = |room: &str, grants: &[Grant], expected: &str| {
-            let mut given = Grants::default();
-            grants.iter().for_each(|grant| grant.add_to(&mut given));
-            let room = serde_json::from_value(room.into()).unwrap();
-            let claims = Claims {
-                sub: None,
-                name: None,
-                room,
-                grants: given,
-                consent: false,
-                nbf: None,
-                iat: 0,
-                exp: 0,
-                aud: AUDIENCE.into(),
-            };
-            assert_eq!(link("https://x/", &claims, "t"), format!("https://x{expected}#token=t"));
-        };
-        check("team", &[Grant::Join, Grant::Watch], "/r/team");
-        check("会", &[Grant::Watch], "/watch/%E4%BC%9A");
-        check("team", &[Grant::Replay], "/recordings");
-        check("*", &[Grant::Join, Grant::Replay], "/");
-        check("", &[Grant::Admin], "/");
     }
 }

@@ -50,9 +50,18 @@ pub struct ServerInfo {
     /// True with https.
     pub is_secure: bool,
     /// With `--lan`: how other devices come here.
-    pub lan: Option<LanConfig>,
+    pub lan: Option<LanInfo>,
     /// When it began.
     pub started: Instant,
+}
+
+/// How other devices of this network come here.
+#[derive(Debug, Clone)]
+pub struct LanInfo {
+    /// What the pages are told.
+    pub config: LanConfig,
+    /// The certificate of our own authority (DER).
+    pub ca: Vec<u8>,
 }
 
 /// How far the server is on its way out.

@@ -11,6 +11,7 @@ mod files;
 mod guard;
 mod happened;
 mod health;
+mod lan;
 mod listen;
 mod openapi;
 mod range;
@@ -30,10 +31,12 @@ use reelay_signaling::ErrorCode;
 use tower_http::compression::CompressionLayer;
 use utoipa_axum::router::OpenApiRouter;
 
+pub use app::LanInfo;
 pub use app::{App, Phase, ServerInfo, Shutdown};
 pub use error::Problem;
 pub use events::Events;
 pub use health::recorder as metrics_recorder;
+pub use lan::CA_PATH;
 pub use listen::serve;
 pub use rooms::LanConfig;
 
@@ -60,6 +63,7 @@ pub fn router(app: App) -> Router {
         .merge(api)
         .merge(openapi::route(description))
         .route("/signal", get(signal::upgrade))
+        .merge(lan::routes())
         .merge(assets::routes())
         .fallback(assets::file)
         .method_not_allowed_fallback(|| async {

@@ -358,7 +358,7 @@ async fn config(State(app): State<App>) -> Json<ConfigAnswer> {
             consent: if app.config.consent_required() { "required" } else { "notice" },
             tracks: app.config.recording.tracks,
         },
-        lan: app.server.lan.clone(),
+        lan: app.server.lan.as_ref().map(|lan| lan.config.clone()),
         loopback: app.server.listen.ip().to_canonical().is_loopback(),
         limits: LimitsConfig {
             participants_per_room: limits.participants_per_room,

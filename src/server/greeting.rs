@@ -1,18 +1,66 @@
 //! What a person at the terminal reads: where the server is, who can reach it, how long the disk lasts, what was closed.
 
+use std::fs;
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::{fs, io};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use reelay_signaling::Grants;
 use serde_json::json;
 
-use crate::http::App;
+use crate::auth::{AUDIENCE, Claims, Grant, Scope, link};
+use crate::http::{App, LanInfo};
+use crate::qr;
 use crate::recording::Manifest;
 
 /// Says that the server runs.
 pub(super) fn print(app: &App) {
-    println!("{}", greeting(app));
+    say(format_args!("{}", greeting(app)));
+    if let Some(lan) = &app.server.lan
+        && let Err(error) = print_lan(app, lan)
+    {
+        tracing::warn!(%error, "no links could be printed");
+    }
+}
+
+/// Links with tokens for this computer and for others, and what others have to trust.
+fn print_lan(app: &App, lan: &LanInfo) -> anyhow::Result<()> {
+    let port = app.server.listen.port();
+    let guests = [Grant::Join, Grant::Publish, Grant::Subscribe, Grant::Watch, Grant::Record, Grant::Replay];
+    let host = access(app, &format!("https://localhost:{port}"), &[Grant::Admin])?;
+    say(format_args!("  you         {host}"));
+    if let Some(url) = lan.config.urls.first() {
+        let link = access(app, url, &guests)?;
+        say(format_args!("  others      {link}\n\n{}\n", qr::code(&link)?));
+        say(format_args!("  Other devices warn about the certificate until they trust it: {url}/lan has the steps."));
+    }
+    say(format_args!("  Its SHA-256 fingerprint: {}", lan.config.fingerprint));
+    Ok(())
+}
+
+fn access(app: &App, base: &str, grants: &[Grant]) -> anyhow::Result<String> {
+    let mut given = Grants::default();
+    grants.iter().for_each(|grant| grant.add_to(&mut given));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let claims = Claims {
+        sub: None,
+        name: None,
+        room: Scope::Every,
+        grants: given,
+        consent: false,
+        nbf: None,
+        iat: now,
+        exp: now + app.auth.max_lifetime().as_secs(),
+        aud: AUDIENCE.into(),
+    };
+    Ok(link(base, &claims, &app.auth.token(&claims)?))
+}
+
+/// A terminal that is gone is no reason to end.
+fn say(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stdout(), "{text}");
 }
 
 fn greeting(app: &App) -> String {
@@ -95,19 +143,19 @@ pub(super) fn open_browser(app: &App) {
     let quiet =
         Command::new(program).arg(url(app)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     if quiet.is_err() {
-        println!("  (no browser could be opened: {program} is missing)");
+        say(format_args!("  (no browser could be opened: {program} is missing)"));
     }
 }
 
 /// Lists what the end of the server closed.
 pub(super) fn print_closed(closed: &[Manifest]) {
     if closed.is_empty() {
-        println!("Stopped. Nothing was being recorded.");
+        say(format_args!("Stopped. Nothing was being recorded."));
         return;
     }
-    println!("Stopped. Closed:");
+    say(format_args!("Stopped. Closed:"));
     for manifest in closed {
         let seconds = manifest.duration_ms / 1000;
-        println!("  {}  room {}, {}:{:02}", manifest.id, manifest.room, seconds / 60, seconds % 60);
+        say(format_args!("  {}  room {}, {}:{:02}", manifest.id, manifest.room, seconds / 60, seconds % 60));
     }
 }

@@ -1,9 +1,11 @@
 //! When the server ends: signals, and the end of a drain.
 
 use std::io;
+use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::config::Config;
 use crate::http::{App, Phase};
 
 /// The signals that we listen to, from before anything is opened.
@@ -49,4 +51,21 @@ pub(super) async fn wait(app: &App, mut signals: Signals) {
         eprintln!("reelay: stopped at once; the next start repairs what was being recorded");
         std::process::exit(130);
     });
+}
+
+/// Reads the certificate files again on SIGHUP; bad ones are refused and the old ones stay.
+pub(super) async fn reload_certificates(tls: super::Tls, config: Arc<Config>) {
+    let (Some(cert), Some(key)) = (&config.http.tls_cert, &config.http.tls_key) else { return };
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    while hangup.recv().await.is_some() {
+        match crate::tls::from_files(cert, key) {
+            Ok(server) => {
+                tls.listener.reload_from_config(server);
+                tracing::info!("certificates read again");
+            }
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "new certificates not taken, the old ones stay")
+            }
+        }
+    }
 }
