@@ -2,13 +2,15 @@
 // lives as long as the processes in it. As root or by user namespaces.
 //   node run.mjs            all suites
 //   node run.mjs replay     only suites whose file name holds "replay"
+//   node run.mjs replay --test-name-pattern="in step"     options go to node's test runner
 import { spawn } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const words = process.argv.slice(2);
+const words = process.argv.slice(2).filter((word) => !word.startsWith("--"));
+const options = process.argv.slice(2).filter((word) => word.startsWith("--"));
 const files = readdirSync(join(here, "suites"))
   .filter((name) => name.endsWith(".test.mjs") && (words.length === 0 || words.some((word) => name.includes(word))))
   .sort()
@@ -39,7 +41,7 @@ const child = spawn(
     ...(isRoot ? ["-n"] : ["-Urn"]),
     "timeout", "--kill-after=10", "1500",
     "sh", "-c", network, "sh",
-    process.execPath, "--test", "--test-concurrency=1", "--test-force-exit", "--test-reporter=spec", ...files,
+    process.execPath, "--test", "--test-concurrency=1", "--test-force-exit", "--test-reporter=spec", ...options, ...files,
   ],
   { stdio: ["ignore", "inherit", "inherit"], env: { ...process.env, REELAY_TEST_NETWORK: "10.77.0.1" } },
 );

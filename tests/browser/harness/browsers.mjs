@@ -1,10 +1,13 @@
 // Chromium and Firefox behind one API. Why each flag: they are the ones that made both work without
 // a sound card, a display and a camera.
 import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach } from "node:test";
 
 import { chromium, firefox } from "playwright-core";
 
 import { inPage } from "./in-page.mjs";
+import { root } from "./server.mjs";
 import { bounded } from "./wait.mjs";
 
 export const BROWSERS = ["chromium", "firefox"];
@@ -32,6 +35,19 @@ const FIREFOX_PREFS = {
   // Without a sound card every AudioContext stays suspended; the mock one runs.
   "media.cubeb.force_mock_context": true,
 };
+
+const opened = new Set();
+
+// What every open page showed when a test failed says more than the message.
+afterEach(async (test) => {
+  const name = test?.fullName?.replace(/[^a-z0-9]+/gi, "-").slice(-80) ?? "test";
+  const pages = [...opened];
+  if (test?.passed === false) {
+    await Promise.all(pages.map((page, i) => page.screenshot({ path: join(root, `artifacts/failed/${name}-${i}.png`), timeout: 5_000 }).catch(() => {})));
+  }
+  // A test that failed leaves nothing that could disturb the next one.
+  await Promise.all(pages.filter((page) => test?.passed === false && !page.isClosed()).map((page) => page.context().close().catch(() => {})));
+});
 
 /** Starts a browser by name. Firefox takes its colour scheme at launch. `close` never takes long. */
 export async function launch(name, options = {}) {
@@ -66,6 +82,8 @@ export async function openPage(browser, url, { viewport = { width: 1280, height:
   );
   await context.addInitScript(inPage, { media, tone });
   const page = await context.newPage();
+  opened.add(page);
+  page.on("close", () => opened.delete(page));
   page.setDefaultTimeout(15_000);
   page.problems = [];
   page.on("pageerror", (error) => page.problems.push(`page error: ${error.message}`));

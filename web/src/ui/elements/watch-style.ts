@@ -3,8 +3,9 @@ import { css } from "lit";
 
 export const stylesOfWatch = css`
   :host { display: block; }
-  .stage { position: fixed; inset: 0; display: grid; padding: var(--s3); color-scheme: dark; background: var(--sunken); color: var(--text); }
+  .stage { position: fixed; inset: 0; display: grid; grid-template: 1fr / 1fr; padding: var(--s3); color-scheme: dark; background: var(--sunken); color: var(--text); }
   re-stage { min-width: 0; min-height: 0; }
+  re-sounds { display: none; }
   .quiet { place-self: center; color: var(--text-2); }
   .past { align-self: center; min-width: 0; max-width: 1200px; max-height: 100%; width: 100%; margin: 56px auto 72px; overflow: auto; }
   .over { color-scheme: dark; color: var(--text); transition: opacity var(--move); }

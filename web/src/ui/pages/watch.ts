@@ -1,7 +1,9 @@
 // `/watch/{room}`: the live call without joining. Waits by itself, leads to the recording when it is over.
 import { html, nothing } from "lit";
 import type { PropertyValues, TemplateResult } from "lit";
+import { ApiError } from "../../client/api.ts";
 import { Call } from "../../client/call.ts";
+import { recordings } from "../../client/library.ts";
 import { roomName } from "../../client/protocol.ts";
 import { duration, list } from "../../words/format.ts";
 import { announce } from "../announce.ts";
@@ -10,6 +12,7 @@ import "../call/rec-pill.ts";
 import "../call/sounds.ts";
 import type { ReSounds } from "../call/sounds.ts";
 import "../call/stage.ts";
+import type { TileWish } from "../call/tile.ts";
 import { tilesOf } from "../call/tiles.ts";
 import { icon } from "../elements/icon.ts";
 import { stylesOfWatch } from "../elements/watch-style.ts";
@@ -27,7 +30,7 @@ const PASSING: ReadonlySet<string> = new Set(["offline", "overloaded", "room-not
 class RePageWatch extends ReElement {
   static override properties = {
     room: {}, call: { state: true }, version: { state: true }, isMuted: { state: true }, isSoundHeld: { state: true },
-    isIdle: { type: Boolean, reflect: true, attribute: "idle" }, back: { state: true }, behind: { state: true },
+    pinned: { state: true }, mayReplay: { state: true }, isIdle: { type: Boolean, reflect: true, attribute: "idle" }, back: { state: true }, behind: { state: true },
   };
   declare room: string;
   declare private call: Call | null;
@@ -38,6 +41,10 @@ class RePageWatch extends ReElement {
   /** The recording that is looked back into, and from where; `null` at the live edge. */
   declare private back: { id: string; from: number } | null;
   declare private behind: number;
+  declare private pinned: string | null;
+  /** The recording that this visitor may see, as the server answered. */
+  declare private mayReplay: string | null;
+  private asked = "";
   private stay = new AbortController();
   private entered = "";
   private idleTimer = 0;
@@ -53,6 +60,8 @@ class RePageWatch extends ReElement {
     this.isIdle = false;
     this.back = null;
     this.behind = 0;
+    this.pinned = null;
+    this.mayReplay = null;
   }
 
   override connectedCallback(): void {
@@ -102,11 +111,33 @@ class RePageWatch extends ReElement {
     if (isThere && !this.hadPeople) announce(this.words.watch.live);
     this.hadPeople ||= isThere;
     this.version += 1;
+    this.ask(call.saved?.id ?? call.room?.recording.id);
     const { phase } = call;
     const mayPass = phase.name === "lost" || (phase.name === "refused" && PASSING.has(phase.code)) || (phase.name === "closed" && phase.reason === "dropped");
     if (!mayPass) return;
     const again = window.setTimeout(() => { if (this.call === call) this.enter(); }, RETRY_MS);
     this.stay.signal.addEventListener("abort", () => clearTimeout(again));
+  }
+
+  // Watching live and seeing the recording are different rights; the server knows.
+  private ask(id: string | undefined): void {
+    if (id === undefined || id === this.asked) return;
+    this.asked = id;
+    const { signal } = this.stay;
+    recordings.manifest(id, signal).then(
+      () => (this.mayReplay = id),
+      (error) => {
+        // A recording that just began may not be listed yet.
+        const isEarly = error instanceof ApiError && error.code === "recording-not-found" && !signal.aborted;
+        if (isEarly) setTimeout(() => { this.asked = ""; }, RETRY_MS);
+      },
+    );
+  }
+
+  private onTile(event: CustomEvent<TileWish>): void {
+    const { what, tile } = event.detail;
+    if (what === "pin") this.pinned = tile.key;
+    else if (what === "unpin") this.pinned = null;
   }
 
   /** The picture comes first: what lies over it goes when nobody needs it. */
@@ -169,7 +200,7 @@ class RePageWatch extends ReElement {
       case "closed": return this.over(phase.reason, phase.by);
       case "lost": return this.card(w.offline, "", nothing);
       case "left":
-      case "joining": return html`<div class="stage"><p class="quiet" role="status">${w.connecting}</p></div>`;
+      case "joining": return html`<main class="stage"><h1 class="unseen">${w.title(this.room)}</h1><p class="quiet" role="status">${w.connecting}</p></main>`;
       case "in":
       case "away": break;
       default: phase satisfies never;
@@ -183,25 +214,25 @@ class RePageWatch extends ReElement {
     const w = this.words.watch;
     const { room } = call;
     const now = Date.now();
-    const tiles = tilesOf(call, { pinned: null, rings: call.speakers.rings(now) });
-    const canLookBack = room?.recording.id !== undefined && room.recording.state === "recording" && room.grants.replay && room.recording.duration_ms > BACK_MS;
+    const tiles = tilesOf(call, { pinned: this.pinned, rings: call.speakers.rings(now) });
+    const canLookBack = room?.recording.id !== undefined && room.recording.state === "recording" && room.recording.id === this.mayReplay && room.recording.duration_ms > BACK_MS;
     const soundLabel = this.isMuted || this.isSoundHeld ? w.soundOn : w.soundOff;
-    return html`<div class="stage" ?data-back=${this.back !== null}>
+    return html`<main><div class="stage" ?data-back=${this.back !== null}>
         <re-stage .tiles=${tiles} mode="auto" .mainSpeaker=${call.speakers.main(now)} .recent=${call.speakers.recent(now)} .hasSelfView=${false}
-          @re-visible=${(event: CustomEvent<string[]>) => call.show(new Set(event.detail))} ?hidden=${this.back !== null}></re-stage>
+          @re-tile-do=${this.onTile} @re-visible=${(event: CustomEvent<string[]>) => call.show(new Set(event.detail))} ?hidden=${this.back !== null}></re-stage>
         <re-sounds .call=${call} .isOff=${this.isMuted || this.back !== null} @re-sound-held=${(event: CustomEvent<boolean>) => (this.isSoundHeld = event.detail)}></re-sounds>
         ${this.back ? html`<div class="past"><reelay-player .recording=${this.back.id} .start=${String(this.back.from / 1000)} @re-moved=${this.onMoved} @re-loaded=${this.playOn}></reelay-player></div>` : nothing}
         ${isAway ? html`<p class="chip over" role="status">${w.reconnecting}</p>` : nothing}
         ${this.isSoundHeld && !this.back ? html`<button class="main big" @click=${this.toggleSound}>${icon("sound")}${w.soundOn}</button>` : nothing}
         ${call.hasNoPath ? html`<re-notice class="over" kind="bad">${w.noPath}</re-notice>` : nothing}
       </div>
-      <header class="over top">
+      <div class="over top">
         <re-rec-pill .recording=${room?.recording ?? null} .wish=${null}></re-rec-pill>
         <h1><bdi>${this.room}</bdi></h1>
         <span class="counts numbers">${icon("people", 16)}<span class="unseen">${w.people(room?.participants.length ?? 0)}</span><span aria-hidden="true">${room?.participants.length ?? 0}</span>
           ${icon("eye", 16)}<span class="unseen">${w.watchers(room?.watchers ?? 0)}</span><span aria-hidden="true">${room?.watchers ?? 0}</span></span>
-      </header>
-      <footer class="over bottom" role="toolbar" aria-label=${w.controls}>
+      </div>
+      <div class="over bottom" role="toolbar" aria-label=${w.controls}>
         ${this.back
           ? html`<button class="live off numbers" title=${w.toLive} @click=${this.toLive}>${w.behind(duration(this.behind))}<span class="unseen">. ${w.toLive}</span></button>`
           : html`<span class="live on"><span class="dot"></span>${w.live}</span>${canLookBack ? html`<button class="plain" @click=${this.look}>${icon("left")}<span class="word">${w.goBack}</span></button>` : nothing}`}
@@ -209,7 +240,7 @@ class RePageWatch extends ReElement {
         <a class="button plain" href=${paths.room(this.room)}>${w.join}</a>
         <button class="plain icon" aria-label=${soundLabel} title=${soundLabel} @click=${this.toggleSound}>${icon(this.isMuted || this.isSoundHeld ? "sound-off" : "sound")}</button>
         <button class="plain icon" aria-label=${w.fullScreen} title=${w.fullScreen} @click=${this.fullScreen}>${icon("full-screen")}</button>
-      </footer>`;
+      </div></main>`;
   }
 
   // Somebody who looks back wants to see, not to press play.
@@ -229,7 +260,7 @@ class RePageWatch extends ReElement {
     const recording = call?.room?.recording;
     const id = call?.saved?.id ?? recording?.id;
     const heading = reason === "stopping" ? w.stopping : reason === "dropped" ? w.dropped : reason === "ended" && by ? w.endedBy(by) : reason === "expired" ? w.locked : w.ended;
-    return this.card(heading, id ? "" : w.endedText, id && call?.room?.grants.replay !== false
+    return this.card(heading, id ? "" : w.endedText, id && id === this.mayReplay
       ? html`<a slot="action" class="button main" href=${paths.replay(id)}>${w.watchRecording}</a>`
       : html`<a slot="action" class="button" href=${paths.home}>${this.words.common.toHome}</a>`);
   }

@@ -18,7 +18,7 @@ export const stylesOfPanel = css`
   .loud { grid-column: 1 / -1; display: flex; align-items: center; gap: var(--s2); }
   .loud input { flex: 1; min-width: 0; height: 28px; accent-color: var(--accent); }
   .chat li { display: grid; grid-template-columns: auto 1fr; gap: var(--s3); padding: var(--s2) 0; overflow-wrap: anywhere; }
-  .chat li[data-later] { opacity: .72; }
+  .chat li[data-later] { color: var(--text-2); }
   .chat button { min-height: 28px; font-size: var(--t2); font-weight: 400; }
   .none { padding: var(--s4) 0; }
   .facts { display: grid; gap: 2px; padding: var(--s2) 0; font-size: var(--t2); }

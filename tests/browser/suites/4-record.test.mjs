@@ -1,0 +1,170 @@
+// The main job, whole: a call across browsers is recorded, stopped, and plays at once with the right frames; a killed
+// server loses nothing that was on disk; somebody watches live and looks back.
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { readdirSync } from "node:fs";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+
+import { launch, openPage } from "../harness/browsers.mjs";
+import { scan, shoot, VIEWPORTS } from "../harness/look.mjs";
+import { enter, hears, sees } from "../harness/people.mjs";
+import { startServer, temporary } from "../harness/server.mjs";
+import { until } from "../harness/wait.mjs";
+
+let chromium, firefox, folder, server;
+before(async () => {
+  folder = temporary("record");
+  [server, chromium, firefox] = await Promise.all([startServer({ recordings: folder.path }), launch("chromium"), launch("firefox")]);
+});
+after(async () => {
+  await chromium?.close();
+  await firefox?.close();
+  await server?.stop();
+  folder?.remove();
+});
+
+const api = async (path) => (await fetch(`${server.url}${path}`)).json();
+const room = async (name) => (await api("/api/rooms")).rooms.find((one) => one.room === name);
+
+/** Waits until so many milliseconds of a room are on disk. */
+const onDisk = (name, ms) => until(`${ms} ms of ${name} are on disk`, async () => ((await room(name))?.recording.duration_ms ?? 0) >= ms, 30_000);
+
+/** ffmpeg reads the whole file without a word. */
+function decodes(path) {
+  const result = spawnSync("ffmpeg", ["-v", "error", "-xerror", "-i", path, "-f", "null", "-"], { encoding: "utf8", timeout: 60_000 });
+  return `${result.stderr}${result.status === 0 ? "" : `ended with ${result.status}`}`.trim();
+}
+
+const replayed = (page) => page.evaluate(() => {
+  const [group] = window.reelayTest.all("re-media-group");
+  return group && { at: group.currentTime * 1000, isSeeking: group.seeking, length: group.duration * 1000, seen: window.reelayTest.clocksOf(window.reelayTest.all("video.shown")) };
+});
+
+/** The wall clock of time 0, as far as the pictures agree about it; seeks to each moment in `at`. */
+async function origins(page, moments) {
+  const found = [];
+  for (const at of moments) {
+    await page.evaluate((at) => {
+      window.reelayTest.all("re-media-group")[0].currentTime = at / 1000;
+    }, at);
+    const now = await until(`pictures at ${at} ms`, async () => {
+      const now = await replayed(page);
+      return now && !now.isSeeking && Math.abs(now.at - at) < 50 && now.seen.length > 0 && now.seen.every((clock) => clock !== null) && now;
+    });
+    found.push(...now.seen.map((clock) => clock - at));
+  }
+  return found;
+}
+
+describe("a recorded call", () => {
+  test("starts, shows its pill, stops, and plays at once with the right frames", { timeout: 120_000 }, async () => {
+    const ana = await enter(chromium, server.url, "talk", "Ana", { tone: 440 });
+    const bo = await enter(firefox, server.url, "talk", "Bo", { tone: 660 });
+    await Promise.all([sees(ana, "Ana"), sees(bo, "Bo"), hears(ana, "Ana"), hears(bo, "Bo")]);
+    await until("the pill says so", () => ana.getByText("Recording", { exact: true }).first().isVisible());
+    await onDisk("talk", 6_000);
+    await shoot(ana, "call-recording");
+    await ana.getByRole("button", { name: /chat/i }).first().click();
+    await ana.getByRole("textbox", { name: /message/i }).fill("the budget & <b>more</b>");
+    await ana.keyboard.press("Enter");
+    await onDisk("talk", 9_000);
+    const { id } = (await room("talk")).recording;
+    const stopped = Date.now();
+    await ana.getByRole("button", { name: "Stop recording" }).click();
+    const listed = await until("it is listed as complete", async () => (await api("/api/recordings")).recordings.find((one) => one.id === id && one.state === "complete"), 5_000);
+    assert.ok(Date.now() - stopped < 3_000, `listed ${Date.now() - stopped} ms after the stop`);
+    assert.equal(listed.participants.length, 2);
+
+    const page = await openPage(chromium, `${server.url}/recordings/${id}`, { media: "none" });
+    await until("it plays", async () => (await replayed(page))?.seen.length > 0);
+    // Both are there from the later one's first block on.
+    const from = Math.max(...(await api(`/api/recordings/${id}`)).files.map((file) => file.offset_ms));
+    const places = await origins(page, [from + 500, from + 4_000, from + 2_000, from + 1_000]);
+    const spread = Math.max(...places) - Math.min(...places);
+    // All frames of both people must agree on when the recording began, within a few frames and the jitter of a loaded machine.
+    assert.ok(spread <= 250, `pictures disagree by ${spread} ms: ${places}`);
+    await page.getByRole("tab", { name: "Chat" }).click();
+    await page.getByText("the budget & <b>more</b>").waitFor();
+    await shoot(page, "replay-of-call");
+    assert.deepEqual(await scan(page), []);
+    const fox = await openPage(firefox, `${server.url}/recordings/${id}`, { media: "none" });
+    await until("it plays in Firefox", async () => (await replayed(fox))?.seen.length > 0);
+    await origins(fox, [from + 3_000, from + 1_000]);
+    for (const one of [ana, bo, page, fox]) await one.context().close();
+
+    const files = readdirSync(join(folder.path, id)).filter((name) => name.endsWith(".webm"));
+    assert.equal(files.length, 2);
+    for (const file of files) assert.equal(decodes(join(folder.path, id, file)), "", file);
+    const library = await openPage(chromium, `${server.url}/recordings`, { media: "none" });
+    await until("posters without a decoder", () => library.evaluate(() => window.reelayTest.all("img").some((image) => image.complete && image.naturalWidth > 0)));
+    await shoot(library, "library-of-call");
+    await library.context().close();
+  });
+
+  test("somebody watches live, counted and unseen, and finds the recording at the end", { timeout: 120_000 }, async () => {
+    const watcher = await openPage(firefox, `${server.url}/watch/show`, { media: "none" });
+    await watcher.getByText("Nobody is live yet.").waitFor();
+    const ana = await enter(chromium, server.url, "show", "Ana");
+    await until("the watcher sees it move", () => watcher.evaluate(() => {
+      const clocks = window.reelayTest.clocksOf(window.reelayTest.all("video")).filter((clock) => clock !== null);
+      return clocks.some((clock) => (Date.now() % 2 ** 24) - clock < 3_000);
+    }), 20_000);
+    assert.equal((await room("show")).watchers, 1);
+    assert.equal((await room("show")).participants.length, 1);
+    await onDisk("show", 1_500);
+    await shoot(watcher, "watch-live");
+    assert.deepEqual(await scan(watcher), []);
+    await ana.getByRole("button", { name: "Stop recording" }).click();
+    await ana.getByRole("button", { name: /Leave/ }).click();
+    await watcher.getByRole("link", { name: "Watch the recording" }).waitFor({ timeout: 20_000 });
+    await shoot(watcher, "watch-ended");
+    await watcher.context().close();
+    await ana.context().close();
+  });
+
+  test("a killed server loses nothing that was on disk", { timeout: 120_000 }, async () => {
+    const place = temporary("kill");
+    const first = await startServer({ recordings: place.path });
+    const ana = await enter(chromium, first.url, "crash", "Ana");
+    const bo = await enter(firefox, first.url, "crash", "Bo");
+    await Promise.all([sees(ana, "Ana"), sees(bo, "Bo")]);
+    const { id, duration_ms } = await until("eight seconds are on disk", async () => {
+      const { rooms } = await (await fetch(`${first.url}/api/rooms`)).json();
+      return rooms[0]?.recording.duration_ms >= 8_000 && rooms[0].recording;
+    }, 30_000);
+    await first.kill();
+    await ana.context().close();
+    await bo.context().close();
+    assert.ok(readdirSync(join(place.path, id)).some((name) => name.endsWith(".part")), "nothing was open when it was killed");
+
+    const second = await startServer({ recordings: place.path });
+    const manifest = await until("it is repaired", async () => {
+      const manifest = await (await fetch(`${second.url}/api/recordings/${id}`)).json();
+      return manifest.state === "recovered" && manifest;
+    }, 30_000);
+    assert.ok(manifest.duration_ms >= duration_ms - 2_000, `${manifest.duration_ms} of ${duration_ms} ms are left`);
+    for (const { file } of manifest.files) assert.equal(decodes(join(place.path, id, file)), "", file);
+    const page = await openPage(firefox, `${second.url}/recordings/${id}`, { media: "none" });
+    await page.getByText("Repaired: the server stopped during this call.", { exact: false }).waitFor();
+    await origins(page, [2_000, 5_000, 1_000]);
+    await shoot(page, "replay-recovered");
+    await page.context().close();
+    await second.stop();
+    place.remove();
+  });
+
+  test("the self-test passes, and leaves nothing behind", { timeout: 120_000 }, async () => {
+    for (const browser of [chromium, firefox]) {
+      const page = await openPage(browser, `${server.url}/test`, { viewport: VIEWPORTS.phone });
+      await page.getByRole("button", { name: "Start the test" }).click();
+      await page.getByText("Everything works.").first().waitFor({ timeout: 60_000 }).catch(async (error) => {
+        throw new Error(`${error.message}\n${await page.evaluate(() => window.reelayTest.all("li").map((one) => one.innerText).join("\n"))}`);
+      });
+      await shoot(page, `self-test-${browser.browserType().name()}`);
+      assert.deepEqual(await scan(page), []);
+      await page.context().close();
+    }
+    await until("its recordings are gone", async () => (await api("/api/recordings")).recordings.every((one) => !one.room.startsWith("self-test")));
+  });
+});
