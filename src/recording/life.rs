@@ -263,24 +263,28 @@ impl Life {
         for session in over {
             self.end(session, "ended");
         }
-        let mut ended = Vec::new();
-        for room in self.rooms.values_mut() {
+        let mut actions = Vec::new();
+        for (key, room) in &mut self.rooms {
             let Some(session) = room.session else { continue };
             for (id, person) in &mut room.people {
                 for source in (1..=3).map(Source::Screen) {
-                    let of_source = |track: &TrackId| track.source == source;
-                    let mut tracks = person.tracks.iter().filter(|(track, _)| of_source(track)).peekable();
+                    let of_source = |(track, _): &(&TrackId, &mut Track)| track.source == source;
                     let is_gone = |track: &Track| track.ended.is_some_and(|since| now >= since + SCREEN_GRACE);
-                    if tracks.peek().is_some() && tracks.all(|(_, track)| is_gone(track)) {
-                        ended.push((session, id.clone(), source));
-                        person.tracks.iter_mut().filter(|(t, _)| of_source(t)).for_each(|(_, t)| t.ended = None);
+                    let mut tracks: Vec<_> = person.tracks.iter_mut().filter(of_source).collect();
+                    if tracks.is_empty() || !tracks.iter().all(|(_, track)| is_gone(track)) {
+                        continue;
                     }
+                    for (id, track) in &mut tracks {
+                        track.ended = None;
+                        if std::mem::take(&mut track.is_tapped) {
+                            actions.push(Action::Untap(session, *key, (*id).clone()));
+                        }
+                    }
+                    actions.push(Action::EndSource(session, id.clone(), source, "ended"));
                 }
             }
         }
-        for (session, id, source) in ended {
-            self.actions.push_back(Action::EndSource(session, id, source, "ended"));
-        }
+        self.actions.extend(actions);
     }
 
     /// How the recording of a room is meant to be, and who started it.

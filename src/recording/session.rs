@@ -68,7 +68,6 @@ pub struct Running {
     /// Events from before the folder, with their time on the clock of the cuts and on the server's.
     early: Vec<(Value, i64, i64)>,
     numbers: BTreeMap<(ParticipantId, Source), u32>,
-    lost_blocks: bool,
 }
 
 #[derive(Default)]
@@ -109,7 +108,6 @@ impl Running {
             sources: BTreeMap::new(),
             early: Vec::new(),
             numbers: BTreeMap::new(),
-            lost_blocks: false,
         }
     }
 
@@ -253,11 +251,10 @@ impl Running {
         }
         for key in lost {
             tracing::warn!(recording = %self.manifest.id, "a file of a recording was taken away");
-            self.lost_blocks = true;
             self.has_folder = false;
             self.interrupt(shared, now, "io-error");
-            if let Some(source) = self.sources.get_mut(&key) {
-                source.segment = None;
+            if let Some(gone) = self.sources.get_mut(&key).and_then(|source| source.segment.take()) {
+                self.manifest.files.retain(|entry| entry.file != gone.entry.file);
             }
         }
     }

@@ -109,7 +109,8 @@ impl Stage {
 
     fn until_closed(&mut self) -> Manifest {
         self.until("the recording is closed and hashed", |stage| {
-            stage.manifest.as_ref().is_some_and(|m| !m.is_running() && m.files.iter().all(|f| f.sha256.is_some()))
+            let is_final = |m: &Manifest| !m.is_running() && m.state != RecordingStatus::Repairing;
+            stage.manifest.as_ref().is_some_and(|m| is_final(m) && m.files.iter().all(|f| f.sha256.is_some()))
         });
         self.manifest.clone().unwrap()
     }
@@ -117,9 +118,7 @@ impl Stage {
 
 /// A block that was read back.
 struct ReadBlock {
-    time_ms: i64,
     is_fill: bool,
-    keyframe: bool,
     data: Vec<u8>,
 }
 
@@ -133,7 +132,7 @@ fn blocks(path: &Path, kind: Kind) -> Vec<ReadBlock> {
         if (block.track == u64::from(layout::VIDEO_TRACK)) == (kind == Kind::Video) {
             let data = bytes[block.data_at as usize..][..block.data_len as usize].to_vec();
             let is_fill = block.is_fill() || data == [0xf8, 0xff, 0xfe];
-            blocks.push(ReadBlock { time_ms: block.time_ms, is_fill, keyframe: block.keyframe, data });
+            blocks.push(ReadBlock { is_fill, data });
         }
     }
     blocks
@@ -155,10 +154,6 @@ fn file(dir: &Path, manifest: &Manifest, n: usize) -> PathBuf {
 fn past(rounds: u64) -> Sender {
     let length = Duration::from_secs(3 * rounds) + Duration::from_millis(200);
     Sender::new(Instant::now() - length, rounds)
-}
-
-fn all(sender: &Sender, kind: Kind) -> Vec<TapItem> {
-    sender.items(kind).into_iter().map(|(_, item)| item).collect()
 }
 
 /// Both tracks, in the order of arrival, into the recorder.
@@ -201,4 +196,181 @@ fn every_byte_that_was_sent_is_in_the_file() {
     assert!(entry.gaps.is_empty(), "{:?}", entry.gaps);
     let types: Vec<&str> = stage.events.iter().filter_map(|event| event["type"].as_str()).collect();
     assert_eq!(types, ["started", "joined", "published", "published", "stopped", "finished"]);
+}
+
+#[test]
+fn killed_recorder_loses_no_complete_block_and_its_folder_is_repaired_at_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stage = Stage::new(dir.path(), |_| {});
+    let person = stage.join(1, Consent::NotAsked);
+    let (audio, video) = (stage.publish(&person, Kind::Audio), stage.publish(&person, Kind::Video));
+    stage.until("both tracks are tapped", |stage| stage.taps.len() == 2);
+    let sender = past(2);
+    send_both(&stage, &sender, &audio, &video);
+    stage.until("most of it is on disk", |stage| stage.room.duration_ms > 4_000);
+    // What a kill leaves behind is what is on disk now.
+    let after = tempfile::tempdir().unwrap();
+    let id = stage.room.id.clone().unwrap();
+    let (from, to) = (dir.path().join(id.as_str()), after.path().join(id.as_str()));
+    std::fs::create_dir(&to).unwrap();
+    for item in std::fs::read_dir(&from).unwrap().flatten() {
+        std::fs::copy(item.path(), to.join(item.file_name())).unwrap();
+    }
+    let mut next = Stage::new(after.path(), |_| {});
+    let manifest = next.until_closed();
+    assert_eq!((manifest.id.clone(), manifest.state), (id, RecordingStatus::Recovered));
+    let entry = &manifest.files[0];
+    assert!(entry.duration_ms > 4_000 && entry.person == "person-1", "{entry:?}");
+    let path = file(after.path(), &manifest, 0);
+    judge(&path);
+    for kind in [Kind::Audio, Kind::Video] {
+        let (written, sent) = (real(&path, kind), sent(&sender, kind));
+        assert!(written.len() > 120 && written[..] == sent[..written.len()], "{kind} differs");
+    }
+    assert!(next.events.iter().any(|event| event["type"] == "repaired"));
+    drop(stage);
+}
+
+#[test]
+fn folder_without_a_manifest_is_repaired_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stage = Stage::new(dir.path(), |_| {});
+    let person = stage.join(1, Consent::NotAsked);
+    let audio = stage.publish(&person, Kind::Audio);
+    stage.until("it is tapped", |stage| stage.taps.len() == 1);
+    let sender = past(2);
+    stage.send(&audio, sender.items(Kind::Audio).into_iter().map(|(_, item)| item));
+    stage.until("some of it is on disk", |stage| stage.room.duration_ms > 2_000);
+    let id = stage.room.id.clone().unwrap();
+    let after = tempfile::tempdir().unwrap();
+    let to = after.path().join(id.as_str());
+    std::fs::create_dir(&to).unwrap();
+    let name = format!("{person}-camera-1.webm.part");
+    std::fs::copy(dir.path().join(id.as_str()).join(&name), to.join(&name)).unwrap();
+    let mut next = Stage::new(after.path(), |_| {});
+    let manifest = next.until_closed();
+    assert_eq!((manifest.state, manifest.files.len()), (RecordingStatus::Recovered, 1));
+    assert_eq!((manifest.room.as_str(), &manifest.files[0].participant), ("unknown", &person));
+}
+
+#[test]
+fn nothing_is_on_disk_before_consent_and_a_gap_is_where_it_was_withdrawn() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stage = Stage::new(dir.path(), |options| options.consent = reelay::recording::ConsentPolicy::Required);
+    let person = stage.join(1, Consent::NotAsked);
+    let audio = stage.publish(&person, Kind::Audio);
+    stage.until("somebody is asked", |stage| stage.asked == 1 && stage.room.state == RecordingState::Waiting);
+    assert!(stage.room.consent_required && stage.taps.is_empty());
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    let consent =
+        |consent| Input::Consent { room: ROOM, participant: person.clone(), consent, wording: "words-3".into() };
+    stage.recorder.tell(consent(Consent::Agreed));
+    stage.until("it is tapped", |stage| stage.taps.contains_key(&audio));
+    let sender = past(1);
+    stage.send(&audio, sender.items(Kind::Audio).into_iter().map(|(_, item)| item));
+    stage.until("it records", |stage| stage.room.state == RecordingState::Recording);
+    let tap = stage.taps[&audio].clone();
+    stage.recorder.tell(consent(Consent::Declined));
+    stage.until("it is untapped", |stage| stage.taps.is_empty() && stage.recorded.is_empty());
+    // What comes all the same is not taken.
+    for (_, item) in (Sender { ssrc: 5, ..sender.clone() }).items(Kind::Audio) {
+        tap.send(item);
+    }
+    stage.stop();
+    let manifest = stage.until_closed();
+    assert_eq!(real(&file(dir.path(), &manifest, 0), Kind::Audio).len(), 150);
+    let consents: Vec<_> = stage.events.iter().filter(|event| event["type"] == "consent").collect();
+    assert_eq!(consents.len(), 2);
+    assert!(consents.iter().all(|event| event["wording"] == "words-3" && event["at"].is_string()));
+    assert!(!manifest.participants[0].recorded);
+}
+
+#[test]
+fn short_calls_give_valid_files_or_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stage = Stage::new(dir.path(), |_| {});
+    let mut files = 0;
+    for n in 0..12 {
+        let person = stage.join(n + 1, Consent::NotAsked);
+        let (audio, video) = (stage.publish(&person, Kind::Audio), stage.publish(&person, Kind::Video));
+        if n > 0 {
+            stage.recorder.tell(Input::Start { room: ROOM, by: None, reply: None });
+        }
+        stage.until("both tracks are tapped", |stage| {
+            stage.taps.contains_key(&audio) && stage.taps.contains_key(&video)
+        });
+        let sender = past(1);
+        let until = sender.start + Duration::from_millis(n * 40);
+        for (at, item) in sender.both() {
+            let TapItem::Packet(packet) = &item else { continue };
+            if at < until {
+                stage.send(if packet.kind == Kind::Video { &video } else { &audio }, [item.clone()]);
+            }
+        }
+        stage.manifest = None;
+        stage.stop();
+        stage.until("it is off", |stage| stage.room.state == RecordingState::Off);
+        stage.recorder.tell(Input::Left {
+            room: ROOM,
+            participant: person,
+            reason: reelay_signaling::LeaveReason::Left,
+        });
+        stage.taps.clear();
+        if n == 0 {
+            continue;
+        }
+        let manifest = stage.until_closed();
+        let path = file(dir.path(), &manifest, 0);
+        let count = |kind| sent(&sender, kind).len().min(real(&path, kind).len());
+        assert!(count(Kind::Audio) + count(Kind::Video) > 0, "call {n}");
+        judge(&path);
+        files += 1;
+    }
+    assert_eq!(files, 11);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 11, "a call without a packet leaves nothing");
+}
+
+#[test]
+fn close_all_finishes_every_file_and_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stage = Stage::new(dir.path(), |_| {});
+    let people: Vec<_> = (1..=4).map(|n| stage.join(n, Consent::NotAsked)).collect();
+    let tracks: Vec<_> = people.iter().map(|person| stage.publish(person, Kind::Audio)).collect();
+    stage.until("all are tapped", |stage| stage.taps.len() == 4);
+    let sender = past(1);
+    for track in &tracks {
+        stage.send(track, sender.items(Kind::Audio).into_iter().map(|(_, item)| item));
+    }
+    let (done, closed) = tokio::sync::oneshot::channel();
+    stage.recorder.tell(Input::CloseAll { done });
+    let manifests = closed.blocking_recv().unwrap();
+    assert_eq!((manifests.len(), manifests[0].files.len()), (1, 4));
+    for n in 0..4 {
+        assert_eq!(real(&file(dir.path(), &manifests[0], n), Kind::Audio).len(), 150);
+    }
+    assert!(manifests[0].files.iter().all(|file| file.close_reason.as_deref() == Some("shutdown")));
+    stage.thread.take().unwrap().stop();
+}
+
+#[test]
+fn folder_that_is_taken_away_is_told_and_recording_goes_on_in_a_new_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stage = Stage::new(dir.path(), |_| {});
+    let person = stage.join(1, Consent::NotAsked);
+    let audio = stage.publish(&person, Kind::Audio);
+    stage.until("it is tapped", |stage| stage.taps.len() == 1);
+    let sender = past(1);
+    let items = |sender: &Sender| sender.items(Kind::Audio).into_iter().map(|(_, item)| item).collect::<Vec<_>>();
+    stage.send(&audio, items(&sender));
+    stage.until("it records", |stage| stage.room.state == RecordingState::Recording);
+    std::fs::remove_dir_all(dir.path().join(stage.room.id.as_ref().unwrap().as_str())).unwrap();
+    stage.until("it is interrupted", |stage| stage.room.state == RecordingState::Interrupted);
+    assert_eq!(stage.room.reason.as_deref(), Some("io-error"));
+    stage.send(&audio, items(&Sender { ssrc: 9, ..past(1) }));
+    stage.until("it records again", |stage| stage.room.state == RecordingState::Recording);
+    stage.stop();
+    let manifest = stage.until_closed();
+    let last = manifest.files.len() - 1;
+    assert!(manifest.files[last].file.ends_with("-camera-2.webm"));
+    judge(&file(dir.path(), &manifest, last));
 }
