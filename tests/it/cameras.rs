@@ -1,7 +1,9 @@
 //! `reelay publish` and `reelay watch` against a real server: what one sends the other receives and writes.
 
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use reelay::auth::{AUDIENCE, Auth, Claims, Grant};
 use serde_json::Value;
 
 use crate::harness::{Server, until};
@@ -97,3 +99,32 @@ fn what_is_published_is_recorded_listed_and_plays() {
     let list = server.get("/api/recordings?text=cam&room=team&state=complete").json();
     assert_eq!(list["recordings"].as_array().unwrap().len(), 1, "{list}");
 }
+
+#[test]
+fn token_opens_the_doors_of_its_room() {
+    let server = Server::start(&format!("[auth]\nkey = \"{KEY}\"\n[recording]\nstart = \"off\"\n"), |_| ());
+    let hour = Duration::from_secs(3600);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let mut grants = reelay_signaling::Grants::default();
+    [Grant::Join, Grant::Publish, Grant::Watch].into_iter().for_each(|grant| grant.add_to(&mut grants));
+    let claims: Claims = serde_json::from_value(serde_json::json!({"sub": "cam", "room": "team", "grants": grants,
+        "iat": now, "exp": now + 600, "aud": AUDIENCE}))
+    .unwrap();
+    let token = Auth::new(KEY, hour, hour).token(&claims).unwrap();
+    let (to, from) = (server.url("/whip/team/cam"), server.url("/whep/team"));
+    let refused = Command::new(env!("CARGO_BIN_EXE_reelay")).args(["publish", "--to", &to, "--test-pattern"]).output();
+    let said = String::from_utf8_lossy(&refused.unwrap().stderr).into_owned();
+    assert!(said.contains("(unauthorized)"), "{said}");
+    let mut publisher = reelay(&["publish", "--to", &to, "--test-pattern", "--duration", "3s"])
+        .env("REELAY_TOKEN", &token)
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let watched =
+        reelay(&["watch", "--from", &from, "--duration", "1s", "--json", "--token", &token]).output().unwrap();
+    assert!(watched.status.success(), "{watched:?}");
+    assert!(last_line(&watched)["video"]["frames"].as_u64().unwrap() > 5);
+    assert!(publisher.wait().unwrap().success());
+}
+
+const KEY: &str = "0123456789abcdef0123456789abcdef";
