@@ -16,6 +16,7 @@ export const en = {
     cancel: "Cancel",
     tryAgain: "Try again",
     undo: "Undo",
+    news: "News",
     loading: "Loading",
     notFoundTitle: "There is no page at this address.",
     notFoundText: "It may have been typed differently.",

@@ -60,13 +60,14 @@ export class ReToasts extends ReElement {
   }
 
   override render() {
-    return html`<div class="stack" @pointerenter=${() => (this.isHeld = true)} @pointerleave=${() => (this.isHeld = false)}
+    if (this.shown.length === 0) return nothing;
+    return html`<section class="stack" aria-label=${this.words.common.news} @pointerenter=${() => (this.isHeld = true)} @pointerleave=${() => (this.isHeld = false)}
       @focusin=${() => (this.isHeld = true)} @focusout=${() => (this.isHeld = false)}>
       ${repeat(this.shown, (one) => one.id, (one) => html`<div class="toast">
         <span>${one.text}</span>
         ${one.action ? html`<button class="small quiet" @click=${() => { one.action?.run(); this.close(one.id); }}>${one.action.label}</button>` : nothing}
       </div>`)}
-    </div>`;
+    </section>`;
   }
 
   static override styles = [
