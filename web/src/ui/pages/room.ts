@@ -120,6 +120,7 @@ class RePageRoom extends ReElement {
       this.refusal ??= { code: "unauthorized", message: "" };
       return;
     }
+    if (this.refusal?.code === "unauthorized" && this.refusal.message === "") this.refusal = null;
     // From the list: a room that does not exist yet is no error.
     api.rooms(signal).then(
       (rooms) => (this.live = rooms.find((one) => one.room === name) ?? null),
