@@ -1,11 +1,13 @@
-// Two people in two browsers: each sees and hears the other.
+// A call across two browsers: seen and heard on both sides, through a reload, a dropped line and a dead network; by keys alone.
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-import { launch } from "../harness/browsers.mjs";
-import { scan, shoot } from "../harness/look.mjs";
+import { launch, openPage } from "../harness/browsers.mjs";
+import { scan, shoot, VIEWPORTS } from "../harness/look.mjs";
 import { enter, hears, sees } from "../harness/people.mjs";
-import { startServer } from "../harness/server.mjs";
+import { startLine } from "../harness/proxy.mjs";
+import { startServer, udp } from "../harness/server.mjs";
+import { until } from "../harness/wait.mjs";
 
 let server, chromium, firefox;
 before(async () => {
@@ -17,15 +19,133 @@ after(async () => {
   await server?.stop();
 });
 
+const roomOf = async (name) => (await (await fetch(`${server.url}/api/rooms`)).json()).rooms.find((one) => one.room === name);
+const close = (...pages) => Promise.all(pages.map((page) => page.context().close()));
+
 describe("a call across browsers", () => {
-  test("pictures move and sound is heard on both sides", { timeout: 90_000 }, async () => {
+  test("pictures move and sound is heard on both sides, soon", { timeout: 90_000 }, async () => {
     const ana = await enter(chromium, server.url, "team", "Ana", { tone: 440 });
     const bo = await enter(firefox, server.url, "team", "Bo", { tone: 660 });
     await Promise.all([sees(ana, "Ana"), sees(bo, "Bo"), hears(ana, "Ana"), hears(bo, "Bo")]);
+    const delays = [];
+    for (let i = 0; i < 20; i++) {
+      const clocks = await ana.evaluate(() => {
+        const now = Date.now() % 2 ** 24;
+        return window.reelayTest.clocksOf(window.reelayTest.all("video")).filter((clock) => clock !== null).map((clock) => now - clock);
+      });
+      delays.push(Math.max(...clocks));
+    }
+    delays.sort((a, b) => a - b);
+    console.log(`  glass to glass: median ${delays[10]} ms, at most ${delays.at(-1)} ms`);
+    assert.ok(delays[10] < 1_000, `${delays}`);
     await shoot(ana, "call-two-chromium");
     await shoot(bo, "call-two-firefox");
     assert.deepEqual(await scan(ana), []);
-    await ana.context().close();
-    await bo.context().close();
+    await close(ana, bo);
   });
+
+  test("mute and camera-off are shown to all, a shared screen takes the stage", { timeout: 90_000 }, async () => {
+    const ana = await enter(chromium, server.url, "states", "Ana");
+    const bo = await enter(firefox, server.url, "states", "Bo");
+    await Promise.all([sees(ana, "Ana"), sees(bo, "Bo")]);
+    await ana.getByRole("button", { name: "Microphone, turn it off" }).click();
+    await until("Bo sees that Ana is muted", async () => (await roomOf("states")) && bo.getByRole("img", { name: "Muted" }).first().isVisible());
+    await ana.getByRole("button", { name: "Camera, turn it off" }).click();
+    await until("Ana's picture is gone at Bo's", () => bo.evaluate(() => window.reelayTest.clocksOf(window.reelayTest.all("video").filter((video) => video.checkVisibility())).filter((clock) => clock !== null).length === 1));
+    await ana.getByRole("button", { name: /^Share/ }).click();
+    await until("Bo sees the screen", () => bo.getByText("Ana, screen").first().isVisible());
+    await until("its picture moves", () => bo.evaluate(() => window.reelayTest.all("video").some((video) => video.videoWidth >= 640 && window.reelayTest.clockOf(video) !== null)));
+    await shoot(bo, "call-screen-share");
+    assert.deepEqual(await scan(bo), []);
+    await close(ana, bo);
+  });
+
+  test("a reload comes back into the same seat", { timeout: 90_000 }, async () => {
+    const ana = await enter(chromium, server.url, "reload", "Ana");
+    const bo = await enter(firefox, server.url, "reload", "Bo");
+    await Promise.all([sees(ana, "Ana"), sees(bo, "Bo")]);
+    const before = (await roomOf("reload")).participants.map((one) => one.id).sort();
+    for (const [page, who] of [[ana, "Ana"], [bo, "Bo"]]) {
+      await page.reload();
+      await until(`${who} is back`, () => page.getByRole("button", { name: /Leave/ }).isVisible());
+      await Promise.all([sees(ana, "Ana"), sees(bo, "Bo")]);
+    }
+    assert.deepEqual((await roomOf("reload")).participants.map((one) => one.id).sort(), before);
+    await close(ana, bo);
+  });
+
+  test("a dropped line is said and mended, and the pictures go on meanwhile", { timeout: 90_000 }, async () => {
+    const line = await startLine(new URL(server.url).host);
+    const ana = await enter(chromium, line.url, "line", "Ana");
+    const bo = await enter(firefox, server.url, "line", "Bo");
+    await Promise.all([sees(ana, "Ana"), sees(bo, "Bo")]);
+    const [seat] = (await roomOf("line")).participants.filter((one) => one.name === "Ana");
+    line.cut();
+    await until("it is said", () => ana.getByText("Reconnecting", { exact: false }).first().isVisible(), 10_000);
+    await sees(bo, "Bo still");
+    line.mend();
+    await until("it is over", async () => !(await ana.getByText("Reconnecting", { exact: false }).first().isVisible()), 20_000);
+    await Promise.all([sees(ana, "Ana"), sees(bo, "Bo")]);
+    assert.ok((await roomOf("line")).participants.some((one) => one.id === seat.id), "the seat was kept");
+    await close(ana, bo);
+    await line.close();
+  });
+
+  test("a network that was gone for eight seconds comes back", { timeout: 120_000 }, async () => {
+    const ana = await enter(chromium, server.url, "network", "Ana");
+    const bo = await enter(firefox, server.url, "network", "Bo");
+    await Promise.all([sees(ana, "Ana"), sees(bo, "Bo")]);
+    const seen = () => ana.evaluate(() => Math.max(...window.reelayTest.clocksOf(window.reelayTest.all("video")).filter((clock) => clock !== null).map((clock) => (Date.now() % 2 ** 24) - clock)));
+    udp(server.udpPort, "cut");
+    try {
+      await until("the picture stands still for eight seconds", async () => (await seen()) > 8_000, 30_000);
+    } finally {
+      udp(server.udpPort, "mend");
+    }
+    await until("it moves again", async () => (await seen()) < 1_500, 40_000);
+    await sees(bo, "Bo");
+    await close(ana, bo);
+  });
+
+  test("by keys alone: join, mute, chat, record, leave", { timeout: 90_000 }, async () => {
+    const page = await openPage(chromium, `${server.url}/r/keys`);
+    const reach = async (name) => {
+      for (let i = 0; i < 40; i++) {
+        const focused = await page.evaluate(() => {
+          let element = document.activeElement;
+          while (element?.shadowRoot?.activeElement) element = element.shadowRoot.activeElement;
+          return element?.getAttribute("aria-label") ?? (element?.labels?.[0]?.innerText || element?.innerText) ?? "";
+        });
+        if (name.test(focused.trim())) {
+          return;
+        }
+        await page.keyboard.press("Tab");
+      }
+      throw new Error(`the Tab key does not lead to ${name}`);
+    };
+    await until("a preview, because the browser has allowed it before", () => page.evaluate(() => window.reelayTest.all("video").some((video) => window.reelayTest.clockOf(video) !== null)));
+    await reach(/^Your name$/);
+    await page.keyboard.type("Kim");
+    await page.keyboard.press("Enter");
+    await until("in the call", () => page.getByRole("button", { name: /Leave/ }).isVisible());
+    await page.keyboard.press("Control+d");
+    await until("muted", async () => (await roomOf("keys"))?.participants.length === 1 && page.getByRole("button", { name: /^Microphone.*turn it on/ }).isVisible());
+    await page.keyboard.press("F2");
+    await reach(/Leave/);
+    await page.keyboard.press("Enter");
+    await page.getByText("You left the call.").waitFor();
+    await close(page);
+  });
+});
+
+test("looks right on every screen", { timeout: 120_000 }, async () => {
+  const bo = await enter(firefox, server.url, "screens", "Bo");
+  for (const [size, viewport] of Object.entries(VIEWPORTS)) {
+    const page = await enter(chromium, server.url, "screens", "Ana", { viewport });
+    await sees(page, "Ana");
+    await shoot(page, `call-${size}`);
+    assert.deepEqual(await scan(page), [], size);
+    await close(page);
+  }
+  await close(bo);
 });

@@ -1,5 +1,6 @@
 // The connection that sends: microphone and camera are declared from the first offer on, with or without a track;
 // a screen adds two m-lines once and uses them again. One offer is in flight at a time.
+import { Mender } from "./mender.ts";
 import type { ClientMessage, IceServer, Kind, PublishTrack, Source } from "./protocol.ts";
 import { withStereo } from "./sdp.ts";
 
@@ -28,7 +29,7 @@ export class Publisher {
   private hasOffered = false;
   private early: ClientMessage[] = [];
   private remoteEarly: RTCIceCandidateInit[] = [];
-  private restartTimer: ReturnType<typeof setTimeout> | undefined;
+  private readonly mender = new Mender(() => this.restart());
 
   constructor(options: PublisherOptions) {
     this.options = options;
@@ -127,7 +128,7 @@ export class Publisher {
   }
 
   close(): void {
-    clearTimeout(this.restartTimer);
+    this.mender.stop();
     this.connection.onicecandidate = null;
     this.connection.onconnectionstatechange = null;
     this.connection.close();
@@ -184,10 +185,7 @@ export class Publisher {
 
   private onState(): void {
     const state = this.connection.connectionState;
-    clearTimeout(this.restartTimer);
-    if (state === "failed") this.restart();
-    // Short losses heal by themselves.
-    if (state === "disconnected") this.restartTimer = setTimeout(() => this.restart(), DISCONNECTED_MS);
+    this.mender.onState(state);
     this.options.onState(state);
   }
 
@@ -225,4 +223,3 @@ const PREFERRED: Record<Kind, string[]> = {
 };
 const VOICE_BPS = 48_000;
 const MUSIC_BPS = 128_000;
-const DISCONNECTED_MS = 2_000;

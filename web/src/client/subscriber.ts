@@ -1,5 +1,6 @@
 // The connection that receives: the server offers, we answer. What an m-line carries is known by its mid alone.
 import { Emitter } from "./emitter.ts";
+import { Mender } from "./mender.ts";
 import type { ClientMessage, IceServer, Kind, Source, SubscribeTrack } from "./protocol.ts";
 import { withStereo } from "./sdp.ts";
 
@@ -21,7 +22,7 @@ export class Subscriber extends Emitter<SubscriberEvents> {
   private early: RTCIceCandidateInit[] = [];
   private visible: ReadonlySet<string> | null = null;
   private asked = "";
-  private restartTimer: ReturnType<typeof setTimeout> | undefined;
+  private readonly mender = new Mender(() => this.restart());
   private lastRestart = 0;
 
   constructor(options: SubscriberOptions) {
@@ -93,7 +94,7 @@ export class Subscriber extends Emitter<SubscriberEvents> {
   }
 
   close(): void {
-    clearTimeout(this.restartTimer);
+    this.mender.stop();
     this.connection.ontrack = null;
     this.connection.onicecandidate = null;
     this.connection.onconnectionstatechange = null;
@@ -147,9 +148,7 @@ export class Subscriber extends Emitter<SubscriberEvents> {
 
   private onState(): void {
     const state = this.connection.connectionState;
-    clearTimeout(this.restartTimer);
-    if (state === "failed") this.restart();
-    if (state === "disconnected") this.restartTimer = setTimeout(() => this.restart(), DISCONNECTED_MS);
+    this.mender.onState(state);
     this.options.onState(state);
   }
 
@@ -162,5 +161,4 @@ export class Subscriber extends Emitter<SubscriberEvents> {
   }
 }
 
-const DISCONNECTED_MS = 2_000;
-const RESTART_GAP_MS = 5_000;
+const RESTART_GAP_MS = 4_000;
