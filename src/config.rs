@@ -362,9 +362,10 @@ impl Config {
         Ok(config)
     }
 
-    /// True when only this machine can reach pages and API.
+    /// True when only this machine can reach pages and API, as far as the settings say.
     pub fn is_loopback(&self) -> bool {
-        self.http.listen.ip().to_canonical().is_loopback()
+        let is_behind_proxy = self.http.public_url.is_some() || !self.http.trusted_proxies.is_empty();
+        self.http.listen.ip().to_canonical().is_loopback() && !is_behind_proxy
     }
 
     /// Whether people must agree before they are recorded.
@@ -383,6 +384,11 @@ impl Config {
         }
         if self.http.tls_cert.is_some() != self.http.tls_key.is_some() {
             return fail("http.tls_cert and http.tls_key belong together; one of them is missing");
+        }
+        if let Some(url) = &self.http.public_url
+            && !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme))
+        {
+            return fail("http.public_url begins with http:// or https://");
         }
         if self.media.shards == 0 || self.media.shards > 64 {
             return fail("media.shards must be between 1 and 64");

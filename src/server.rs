@@ -60,9 +60,9 @@ async fn serve(mut config: Config, launch: Launch, started: Instant) -> anyhow::
     };
     if config.auth.key.is_empty() && !config.is_loopback() {
         anyhow::bail!(
-            "{} can be reached from other machines, so a key is needed: `reelay serve --init` writes one into \
-             reelay.toml; or listen on 127.0.0.1",
-            config.http.listen
+            "other machines can reach {}, so a key is needed: `reelay serve --init` writes one into reelay.toml; \
+             or listen on 127.0.0.1 without a proxy",
+            config.http.public_url.clone().unwrap_or_else(|| config.http.listen.to_string())
         );
     }
     let signals = stop::Signals::listen().context("listening for signals")?;

@@ -88,4 +88,7 @@ fn consent_is_required_as_soon_as_others_can_reach_the_server() {
     assert!(!consent("[::1]:0"));
     assert!(consent("0.0.0.0:0"));
     assert!(consent("192.0.2.1:80"));
+    let behind_proxy = load("[http]\npublic_url = \"https://meet.example\"\n", &[], &[]).unwrap();
+    assert!(behind_proxy.consent_required());
+    check_refused("[http]\npublic_url = \"meet.example\"\n", &[], &["http.public_url"]);
 }

@@ -57,6 +57,10 @@ fn check(app: &App, request: &Request, reach: Reach) -> Result<(), Problem> {
         let text = "without a key this server answers only to localhost or an IP address";
         return Err(Problem::new(ErrorCode::OriginRefused, text));
     }
+    if app.auth.is_open() && FORWARDED.iter().any(|name| request.headers().contains_key(*name)) {
+        let text = "without a key this server serves this computer only, and this request came through a proxy";
+        return Err(Problem::new(ErrorCode::OriginRefused, text));
+    }
     let Some(origin) = request.headers().get(header::ORIGIN) else { return Ok(()) };
     if reach != Reach::Ours {
         return Ok(());
@@ -146,6 +150,8 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: &'static str) {
 
 // `/api/recordings/{id}/{door}/{file}`, and the empty part before the first slash.
 const MEDIA_PARTS: usize = 6;
+// What reverse proxies add: their clients are not on this computer.
+const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
 const EXPOSED: &str = "location, etag, link, accept-patch, accept-ranges, content-range, content-length, content-disposition, retry-after";
 const CONTENT_POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data: blob:; media-src 'self' blob:; connect-src 'self'; worker-src 'self' blob:; \

@@ -359,7 +359,7 @@ async fn config(State(app): State<App>) -> Json<ConfigAnswer> {
             tracks: app.config.recording.tracks,
         },
         lan: app.server.lan.as_ref().map(|lan| lan.config.clone()),
-        loopback: app.server.listen.ip().to_canonical().is_loopback(),
+        loopback: app.config.is_loopback(),
         limits: LimitsConfig {
             participants_per_room: limits.participants_per_room,
             name_chars: limits.name_chars,

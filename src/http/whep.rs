@@ -12,7 +12,7 @@ use super::app::App;
 use super::caller::digest_of;
 use super::error::{Path, Problem, ProblemBody, Query};
 use super::whip::{SDP, created, new_session_id, text_body};
-use crate::auth::Caller;
+use crate::auth::{Caller, Grant};
 use crate::config::Watch;
 use crate::room::{Wanted, WebAction};
 
@@ -78,6 +78,10 @@ async fn start(app: App, room: &str, wanted: Wanted, request: Request) -> Result
         Err(_) if credential.is_none() && app.config.room.watch == Watch::Open => Caller::nobody(),
         caller => caller?,
     };
+    // Before anything else: who may not watch learns nothing of who publishes.
+    if app.config.room.watch == Watch::Link {
+        caller.require(Grant::Watch, Some(&room))?;
+    }
     let offer = text_body(&app, SDP, Request::from_parts(parts, body)).await?;
     let id = new_session_id();
     let action = WebAction::View { id: id.clone(), wanted, offer };

@@ -99,9 +99,12 @@ pub(super) fn url(app: &App) -> String {
 
 fn who(app: &App) -> String {
     let listen = app.server.listen;
-    match (listen.ip().to_canonical().is_loopback(), app.auth.is_open()) {
+    match (app.config.is_loopback(), app.auth.is_open()) {
         (true, true) => "only this computer, everybody on it, without a key".to_owned(),
         (true, false) => "only this computer, with a token (`reelay token`)".to_owned(),
+        (false, _) if listen.ip().to_canonical().is_loopback() => {
+            "whoever reaches the proxy, with a token (`reelay token`)".to_owned()
+        }
         (false, _) => format!("whoever reaches {listen}, with a token (`reelay token`)"),
     }
 }

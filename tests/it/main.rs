@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod access;
 mod cameras;
 mod clip;
 mod file_tools;
@@ -20,6 +21,6 @@ mod socket;
 mod tidy;
 mod viewer;
 mod watch;
-mod webm_crash;
 mod web_doors;
+mod webm_crash;
 mod webm_judges;

@@ -113,6 +113,19 @@ fn pages_of_others_may_publish_and_view_but_not_use_the_api() {
     }
     check(&server.request("GET", "/api/rooms", &[("Host", "rebound.example")]), 403, "origin-refused");
     check(&server.request("GET", "/", &[("Host", "rebound.example")]), 403, "origin-refused");
+    check(&server.request("GET", "/", &[("X-Forwarded-For", "203.0.113.9")]), 403, "origin-refused");
+}
+
+#[test]
+fn forwarded_host_is_believed_from_trusted_proxies_only() {
+    let origin = ("Origin", "https://meet.example");
+    let forwarded = ("X-Forwarded-Host", "meet.example");
+    let key = format!("[auth]\nkey = \"{}\"\n", "k".repeat(32));
+    let trusting = Server::start(&format!("{key}[http]\ntrusted_proxies = [\"127.0.0.1\"]\n"), |_| {});
+    check(&trusting.request("GET", "/api/rooms", &[origin, forwarded]), 401, "unauthorized");
+    check(&trusting.request("GET", "/api/rooms", &[origin]), 403, "origin-refused");
+    let careful = Server::start(&key, |_| {});
+    check(&careful.request("GET", "/api/rooms", &[origin, forwarded]), 403, "origin-refused");
 }
 
 #[test]

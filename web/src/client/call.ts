@@ -17,6 +17,7 @@ import { Speakers } from "./speakers.ts";
 import { ownTrouble, QualityJudge, samplesOf } from "./stats.ts";
 import type { OwnTrouble, Quality } from "./stats.ts";
 import { Subscriber } from "./subscriber.ts";
+import type { SubscriberOptions } from "./subscriber.ts";
 
 export interface CallOptions {
   room: string;
@@ -69,6 +70,7 @@ export class Call extends Emitter<CallEvents> {
   private readonly judges = new Map<string, QualityJudge>();
   private readonly said = new Map<string, boolean>();
   private readonly life = new AbortController();
+  private wiring: SubscriberOptions | null = null;
   private pathTimer: ReturnType<typeof setTimeout> | undefined;
   private ownSince = 0;
   private seat: Seat | null = null;
@@ -186,7 +188,11 @@ export class Call extends Emitter<CallEvents> {
     switch (message.type) {
       case "joined": this.onJoined(message); break;
       case "published": this.publisher?.onPublished(message.sdp).catch(() => this.publisher?.restart()); break;
-      case "offer": this.subscriber?.onOffer(message.id, message.sdp, message.tracks); break;
+      case "offer":
+        // The first offer of a connection: the server has made a new one, so the old one is of no use.
+        if (message.id === 1 && this.subscriber?.wasOffered) this.openSubscriber();
+        this.subscriber?.onOffer(message.id, message.sdp, message.tracks);
+        break;
       case "candidate": {
         const connection = message.target === "publish" ? this.publisher : this.subscriber;
         void connection?.onCandidate(message.candidate, message.mid);
@@ -223,9 +229,8 @@ export class Call extends Emitter<CallEvents> {
       onState: () => this.onConnection(),
       onAsked: () => this.session.expectAnswer(),
     };
-    this.subscriber = new Subscriber(common);
-    this.subscriber.on("tracks", () => this.emit("tracks", undefined), this.life.signal);
-    this.subscriber.show(this.visible);
+    this.wiring = common;
+    this.openSubscriber();
     const { local } = this.options;
     if (local === null || !joined.grants.publish) return;
     this.publisher = new Publisher(common);
@@ -235,6 +240,14 @@ export class Call extends Emitter<CallEvents> {
       this.hasNoPath = true;
       this.emit("change", undefined);
     }, PATH_MS);
+  }
+
+  private openSubscriber(): void {
+    if (this.wiring === null) return;
+    this.subscriber?.close();
+    this.subscriber = new Subscriber(this.wiring);
+    this.subscriber.on("tracks", () => this.emit("tracks", undefined), this.life.signal);
+    this.subscriber.show(this.visible);
   }
 
   private onRecording(before: RoomState | null, now: RoomRecording): void {
@@ -259,6 +272,8 @@ export class Call extends Emitter<CallEvents> {
   }
 
   private onError(code: string, message: string, ref: string | undefined): void {
+    // The server's side of the receiving connection is gone; asking for new credentials makes a new one.
+    if (code === "session-not-found" && ref === undefined) return this.subscriber?.restart();
     if (ref === "recording") this.wish = null;
     if (ref === "publish") void this.publisher?.onRefused();
     if (ref === "chat") this.pending = this.pending.slice(1);

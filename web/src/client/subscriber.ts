@@ -15,6 +15,7 @@ type SubscriberEvents = { tracks: undefined };
 
 export class Subscriber extends Emitter<SubscriberEvents> {
   readonly connection: RTCPeerConnection;
+  wasOffered = false;
   private readonly options: SubscriberOptions;
   private slots = new Map<string, SubscribeTrack>();
   private tracks = new Map<string, MediaStreamTrack>();
@@ -38,6 +39,7 @@ export class Subscriber extends Emitter<SubscriberEvents> {
 
   /** Offers are answered one after another. */
   onOffer(id: number, sdp: string, tracks: SubscribeTrack[]): void {
+    this.wasOffered = true;
     this.work = this.work.then(() => this.answer(id, sdp, tracks)).catch(() => this.restart());
   }
 
