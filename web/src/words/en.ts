@@ -17,7 +17,6 @@ export const en = {
     tryAgain: "Try again",
     undo: "Undo",
     news: "News",
-    news: "News",
     loading: "Loading",
     notFoundTitle: "There is no page at this address.",
     notFoundText: "It may have been typed differently.",

@@ -18,7 +18,6 @@ export const zh: typeof en = {
     tryAgain: "重试",
     undo: "撤销",
     news: "消息",
-    news: "消息",
     loading: "正在加载",
     notFoundTitle: "这个地址没有页面。",
     notFoundText: "地址可能输入有误。",
