@@ -97,8 +97,14 @@ impl Segment {
     /// # Errors
     /// The disk's; what was not written waits.
     pub fn write(&mut self, storage: &Arc<dyn Storage>, date_ms: i64) -> Result<(), StorageError> {
+        let bytes = |segment: &Self| segment.file.as_ref().map_or(0, |file| file.stats().bytes);
+        let before = bytes(self);
         let result = self.try_write(storage, date_ms);
-        self.counts.write_errors += u64::from(result.is_err());
+        metrics::counter!("recording_bytes_written_total").increment(bytes(self).saturating_sub(before));
+        if result.is_err() {
+            self.counts.write_errors += 1;
+            metrics::counter!("recording_write_errors_total").increment(1);
+        }
         result
     }
 

@@ -93,6 +93,10 @@ fn what_is_published_is_recorded_listed_and_plays() {
     assert!(index["clusters"].as_array().unwrap().iter().any(|row| row[4].as_u64() > Some(0)), "{index}");
     assert_eq!(server.get(&url("thumb_url")).header("content-type"), "image/webp");
     let whole = server.get(&url("url")).body;
+    let metrics = String::from_utf8(server.get("/metrics").body).unwrap();
+    let number = |name: &str| metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+    assert!(number("recording_bytes_written_total").unwrap() >= whole.len() as f64 * 0.9, "{metrics}");
+    assert!(number("media_packets_in_total").unwrap() > 200.0 && number("recordings ") == Some(1.0), "{metrics}");
     assert_eq!(whole.len() as u64, closed["files"][0]["bytes"].as_u64().unwrap());
     assert!(streamed.len() <= whole.len() && streamed[..4] == whole[..4]);
     assert_eq!(streamed.last_chunk::<64>(), whole.last_chunk::<64>());

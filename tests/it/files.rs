@@ -160,7 +160,7 @@ fn curl_wget_and_ffprobe_get_the_whole_file() {
 }
 
 #[test]
-fn list_walks_by_cursor_and_a_restart_finds_the_same() {
+fn list_walks_by_cursor_and_narrows_by_filters() {
     let server = server_with("", 7);
     let mut ids = Vec::new();
     let mut next = String::new();
