@@ -204,8 +204,17 @@ impl Timeline {
         let kind = self.first_line()?;
         let at = self.line(kind).queue.front()?.0;
         let other = if kind == Kind::Audio { Kind::Video } else { Kind::Audio };
-        if self.has(other) && self.line(other).queue.is_empty() && self.line(other).passed(now) < at {
-            return None;
+        if self.has(other) && self.line(other).queue.is_empty() {
+            if self.line(other).passed(now) < at {
+                return None;
+            }
+            // What goes out now closes the time before it: silence that came later would have no place any more.
+            let missing = at - self.audio.stamp_end;
+            if other == Kind::Audio && missing >= FILL_US {
+                let cause = self.audio.line.cause;
+                self.fill_audio(missing / FILL_US * FILL_US, cause);
+                return self.take(Kind::Audio);
+            }
         }
         self.take(kind)
     }
