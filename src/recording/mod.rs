@@ -4,6 +4,8 @@
 pub mod catalog;
 pub mod clusters;
 pub mod file;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod intake;
 pub mod library;
 pub mod repair;
@@ -16,7 +18,7 @@ mod clock;
 mod cluster;
 mod cuts;
 mod events;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 pub(crate) mod faulty;
 mod feed;
 mod finish;
