@@ -1,13 +1,13 @@
 //! WHIP and WHEP.
 
-use reelay_signaling::{ErrorCode, Kind, ServerMessage, Source, TrackId};
+use reelay_signaling::{ErrorCode, Kind, LeaveReason, ServerMessage, Source, TrackId};
 use tokio::sync::oneshot;
 
 use super::super::state::{About, Effect};
 use super::super::*;
 use super::world::*;
 use crate::auth::Caller;
-use crate::media::{Event, MediaError};
+use crate::media::{Event, LinkState, MediaError};
 
 fn web(world: &mut World, action: WebAction) -> oneshot::Receiver<Result<SdpAnswer, Refusal>> {
     let (reply, answer) = oneshot::channel();
@@ -94,4 +94,26 @@ fn whep_follows_who_publishes_longest() {
         |command| matches!(command, Command::SetTracks { tracks, .. } if tracks.len() == 2 && tracks.iter().all(|t| t.participant == ana.id)),
     );
     assert!(followed, "the next one with a camera moves in");
+}
+
+#[test]
+fn whip_publisher_whose_connection_is_lost_may_restart_for_a_while() {
+    let mut world = World::new();
+    let mut ana = world.join("Ana");
+    let action = WebAction::Publish { id: "one".into(), name: None, offer: "offer".into() };
+    let _answer = web(&mut world, action);
+    let peer = world.room.members[1].peer.unwrap();
+    answer_web(&mut world, "m=video 9 X 96\r\n");
+    let state = |world: &mut World, state| world.room.on_media(world.now, Event::PeerState { peer, state });
+    state(&mut world, LinkState::Failed);
+    world.pass(Duration::from_secs(29));
+    state(&mut world, LinkState::Connected);
+    world.pass(Duration::from_secs(60));
+    ana.read();
+    state(&mut world, LinkState::Disconnected);
+    world.pass(Duration::from_secs(30));
+    assert!(matches!(&ana.read()[0], ServerMessage::ParticipantLeft { reason: LeaveReason::Lost, .. }));
+    let effects = world.effects();
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Forget(id) if id == "one")));
+    assert!(media(&effects).iter().any(|command| matches!(command, Command::ClosePeer { .. })));
 }
