@@ -162,7 +162,10 @@ impl Feed {
         if is_silent && (track.is_muted || now_us - last > GONE_US) {
             return false;
         }
-        let needed = stream.order.needs_keyframe() || self.timeline.needs_keyframe() || is_silent;
+        // One that waits for its place in time will do.
+        let is_held = track.frames.iter().any(|frame| frame.is_keyframe);
+        let is_needed = stream.order.needs_keyframe() || (self.timeline.needs_keyframe() && !is_held);
+        let needed = is_needed || is_silent;
         self.keyframes.ask(now_us, needed)
     }
 

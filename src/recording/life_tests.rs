@@ -107,11 +107,15 @@ impl World {
     }
 
     fn events(&self, kind: &str) -> Vec<&Value> {
-        let event = |action| match action {
-            &Action::Event(_, ref line) if line["type"] == kind => Some(line),
-            _ => None,
-        };
-        self.done.iter().filter_map(event).collect()
+        let mut events = Vec::new();
+        for action in &self.done {
+            if let Action::Event(_, line) = action
+                && line["type"] == kind
+            {
+                events.push(line);
+            }
+        }
+        events
     }
 
     /// Everything that could reach the disk, as text.

@@ -15,8 +15,10 @@ pub mod vp9;
 mod assemble;
 mod bits;
 mod chain;
+mod frame;
 
-pub use order::{Frame, Order, OrderCounters, OrderLimits, Packet, Released};
+pub use frame::{Frame, OrderCounters, OrderLimits, Packet, Released};
+pub use order::Order;
 pub use seq::SeqUnwrapper;
 pub use time::{MediaTime, NtpTime, RtpTime, RtpUnwrapper};
 

@@ -1,5 +1,7 @@
 //! Order under reordering and loss, with frames that say who they are.
 
+use std::time::Duration;
+
 use super::*;
 use proptest::prelude::*;
 

@@ -1,0 +1,408 @@
+//! The recorder's thread: takes items and inputs, lets the life of the recordings decide, and carries it out.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::time::{Duration, Instant};
+
+use reelay_signaling::{ErrorCode, Kind, ParticipantId, RecordingId, RecordingState, RoomRecording, Source, TrackId};
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::media::{RoomKey, Tap, TapBudget, TapItem, TapKey, TapMessage};
+use crate::recording::api::{Accepted, Input, Reply, StartPolicy, Update};
+use crate::recording::keeper::Job;
+use crate::recording::life::{Action, Life, Session, TrackChange, Wanted};
+use crate::recording::manifest::Manifest;
+use crate::recording::session::{Running, Shared};
+use crate::recording::store::{self, Store};
+
+/// What reaches the thread beside media.
+pub enum Message {
+    /// Something happened, or somebody wants something.
+    Input(Input),
+    /// Close everything and end.
+    Stop,
+}
+
+type SourceKey = (ParticipantId, Source);
+
+/// The thread's state.
+pub struct Worker {
+    pub(super) shared: Shared,
+    store: Store,
+    life: Life,
+    running: BTreeMap<Session, Running>,
+    declared: HashMap<SourceKey, (bool, bool)>,
+    taps: HashMap<TapKey, (Session, SourceKey, Arc<TapBudget>)>,
+    by_source: HashMap<(Session, SourceKey), Tap>,
+    tap_queue: Sender<TapMessage>,
+    next_tap: u64,
+    /// The recording of a room that runs, or the last one.
+    last_ids: HashMap<RoomKey, RecordingId>,
+    /// Why nothing can be written, when the disk as a whole is the reason.
+    disk: Option<&'static str>,
+    is_stopping: bool,
+}
+
+impl Worker {
+    /// Nothing recorded yet; taps deliver into `tap_queue`.
+    pub fn new(shared: Shared, store: Store, tap_queue: Sender<TapMessage>) -> Self {
+        Self {
+            life: Life::new(&shared.options),
+            shared,
+            store,
+            running: BTreeMap::new(),
+            declared: HashMap::new(),
+            taps: HashMap::new(),
+            by_source: HashMap::new(),
+            tap_queue,
+            next_tap: 0,
+            last_ids: HashMap::new(),
+            disk: None,
+            is_stopping: false,
+        }
+    }
+
+    /// Runs until it is told to stop.
+    pub fn run(mut self, inputs: &Receiver<Message>, taps: &Receiver<TapMessage>) {
+        let mut next_tick = Instant::now() + TICK;
+        let mut next_second = next_tick + SECOND;
+        let mut seconds = 0_u64;
+        while !self.is_stopping {
+            self.drain_inputs(inputs, taps);
+            loop {
+                let now = Instant::now();
+                match taps.recv_timeout(next_tick.saturating_duration_since(now)) {
+                    Ok((key, item)) => self.on_item(now, key, &item),
+                    Err(RecvTimeoutError::Timeout) => break,
+                    // We hold a sender ourselves.
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+                if now >= next_tick {
+                    break;
+                }
+            }
+            let now = Instant::now();
+            next_tick = now + TICK;
+            self.on_tick(now);
+            if now >= next_second {
+                next_second = now + SECOND;
+                seconds += 1;
+                self.on_second(now, seconds);
+            }
+        }
+        self.drain_taps(taps);
+        self.close_all(Instant::now(), None);
+    }
+
+    fn drain_inputs(&mut self, inputs: &Receiver<Message>, taps: &Receiver<TapMessage>) {
+        loop {
+            match inputs.try_recv() {
+                Ok(Message::Input(input)) => {
+                    // What ends something comes after the last packets, which may still be in the queue.
+                    let ends = matches!(
+                        input,
+                        Input::Left { .. }
+                            | Input::Stop { .. }
+                            | Input::Pause { .. }
+                            | Input::RoomClosed { .. }
+                            | Input::CloseAll { .. }
+                    );
+                    if ends {
+                        self.drain_taps(taps);
+                    }
+                    self.on_input(Instant::now(), input);
+                }
+                Ok(Message::Stop) | Err(TryRecvError::Disconnected) => {
+                    self.is_stopping = true;
+                    return;
+                }
+                Err(TryRecvError::Empty) => return,
+            }
+        }
+    }
+
+    /// What is in the queue already belongs into the files.
+    fn drain_taps(&mut self, taps: &Receiver<TapMessage>) {
+        let until = Instant::now() + DRAIN_AT_MOST;
+        while let Ok((key, item)) = taps.try_recv() {
+            let now = Instant::now();
+            self.on_item(now, key, &item);
+            if now > until {
+                return;
+            }
+        }
+    }
+
+    fn on_input(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::CloseAll { done } => self.close_all(now, Some(done)),
+            Input::Start { .. } | Input::Stop { .. } | Input::Pause { .. } | Input::Resume { .. } => {
+                self.on_command(now, input);
+            }
+            other => {
+                if let Input::Declared { participant, source, audio, video, .. } = &other {
+                    self.declared.insert((participant.clone(), *source), (*audio, *video));
+                }
+                self.life.on_input(now, &other);
+                self.act(now);
+                match &other {
+                    Input::Left { participant, .. } => self.declared.retain(|(id, _), _| id != participant),
+                    Input::RoomClosed { room, .. } => {
+                        self.last_ids.remove(room);
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn on_command(&mut self, now: Instant, mut input: Input) {
+        let (Input::Start { room, reply, .. }
+        | Input::Stop { room, reply, .. }
+        | Input::Pause { room, reply, .. }
+        | Input::Resume { room, reply, .. }) = &mut input
+        else {
+            return;
+        };
+        let (room, reply): (RoomKey, Option<Reply>) = (*room, reply.take());
+        let is_refused_by_disk = matches!(input, Input::Start { .. })
+            && self.life.wanted(room).0 == Wanted::Off
+            && self.shared.options.start != StartPolicy::Off
+            && self.is_disk_full();
+        let result = if is_refused_by_disk { Err(ErrorCode::DiskFull) } else { self.life.command(now, &input) };
+        self.act(now);
+        let answer = result.map(|is_new| Accepted { recording: self.state_of(now, room), is_new });
+        if let Some(reply) = reply {
+            let _ = reply.send(answer);
+        }
+    }
+
+    /// Does what the life of the recordings asks for.
+    fn act(&mut self, now: Instant) {
+        while let Some(action) = self.life.poll() {
+            self.do_action(now, action);
+        }
+    }
+
+    fn do_action(&mut self, now: Instant, action: Action) {
+        match action {
+            Action::Begin { session, name, by } => {
+                let Ok(id) = Uuid::now_v7().to_string().parse::<RecordingId>() else { return };
+                info!(recording = %id, "recording wanted");
+                if let Some(room) = self.life.room_of(session) {
+                    self.last_ids.insert(room, id.clone());
+                }
+                let started_at = self.shared.wall.text(self.shared.us(now));
+                let mut running = Running::new(id, name, by, &self.store, started_at);
+                for ((participant, source), (audio, video)) in &self.declared {
+                    let change = TrackChange::Declared { audio: *audio, video: *video };
+                    running.on_track(participant, *source, Kind::Audio, change);
+                }
+                self.running.insert(session, running);
+            }
+            Action::Close { session, reason } => {
+                self.close(now, session, reason);
+            }
+            Action::Tap(session, room, track) => self.tap(session, room, track),
+            Action::Untap(_, room, track) => self.send(Update::Untap { room, track }),
+            Action::Tell(room) => self.tell_room(now, room),
+            Action::AskConsent(room, by) => self.send(Update::ConsentWanted { room, by }),
+            Action::Pause(session) => self.with(session, |running, shared| running.pause(shared, now)),
+            Action::Resume(session) => self.with(session, |running, shared| running.resume(shared, now)),
+            Action::Track(session, track, change) => self.with(session, |running, _| {
+                running.on_track(&track.participant, track.source, track.kind, change);
+            }),
+            Action::EndSource(session, participant, source, reason) => {
+                self.forget_tap(session, &(participant.clone(), source));
+                self.with(session, |running, shared| {
+                    running.end_source(shared, now, &participant, source, reason);
+                });
+            }
+            Action::Withdraw(session, participant) => {
+                let sources = [Source::Camera, Source::Screen(1), Source::Screen(2), Source::Screen(3)];
+                for source in sources {
+                    self.forget_tap(session, &(participant.clone(), source));
+                }
+                self.with(session, |running, _| running.withdraw(now, &participant));
+            }
+            Action::Person(session, change) => {
+                self.with(session, |running, shared| running.on_person(shared, now, change));
+            }
+            Action::Event(session, event) => self.with(session, |running, shared| running.event(shared, now, event)),
+        }
+    }
+
+    fn with(&mut self, session: Session, act: impl FnOnce(&mut Running, &Shared)) {
+        if let Some(running) = self.running.get_mut(&session) {
+            act(running, &self.shared);
+        }
+    }
+
+    /// One queue for both tracks of a source, so that they share one budget.
+    fn tap(&mut self, session: Session, room: RoomKey, track: TrackId) {
+        let key = (session, (track.participant.clone(), track.source));
+        let tap = match self.by_source.get(&key) {
+            Some(tap) => tap.clone(),
+            None => {
+                self.next_tap += 1;
+                let tap_key = TapKey(self.next_tap);
+                let (tap, budget) = Tap::new(tap_key, self.tap_queue.clone());
+                self.taps.insert(tap_key, (session, key.1.clone(), budget));
+                self.by_source.insert(key, tap.clone());
+                tap
+            }
+        };
+        self.send(Update::Tap { room, track, tap });
+    }
+
+    /// What still comes through the tap of a source is not taken any more.
+    fn forget_tap(&mut self, session: Session, source: &SourceKey) {
+        self.by_source.remove(&(session, source.clone()));
+        self.taps.retain(|_, (of, key, _)| (*of, &*key) != (session, source));
+    }
+
+    fn on_item(&mut self, now: Instant, key: TapKey, item: &TapItem) {
+        let Some((session, source, budget)) = self.taps.get(&key) else { return };
+        budget.release(item.cost());
+        if let Some(running) = self.running.get_mut(session) {
+            running.on_item(&self.shared, now, source, item);
+        }
+    }
+
+    fn on_tick(&mut self, now: Instant) {
+        let mut changed = Vec::new();
+        let mut wanted = Vec::new();
+        for (session, running) in &mut self.running {
+            if running.on_time(&self.shared, now, self.disk) {
+                changed.push(*session);
+            }
+            for (participant, source) in running.keyframes_wanted(now) {
+                wanted.push((*session, TrackId { participant, source, kind: Kind::Video }));
+            }
+        }
+        for (session, track) in wanted {
+            if let Some(room) = self.life.room_of(session) {
+                self.send(Update::Keyframe { room, track });
+            }
+        }
+        for session in changed {
+            if let Some(room) = self.life.room_of(session) {
+                self.tell_room(now, room);
+            }
+        }
+        self.life.on_timeout(now);
+        self.act(now);
+    }
+
+    fn on_second(&mut self, now: Instant, seconds: u64) {
+        let was = self.disk;
+        self.disk = self.is_disk_full().then_some("disk-full");
+        if self.disk != was {
+            warn!(full = self.disk.is_some(), "the disk of the recordings");
+        }
+        for running in self.running.values_mut() {
+            running.on_second(&self.shared, now);
+            if seconds.is_multiple_of(PUBLISH_EVERY) && running.has_begun() {
+                running.publish(&self.shared, now);
+            }
+        }
+        for room in self.life.rooms().collect::<Vec<_>>() {
+            if self.life.wanted(room).0 != Wanted::Off {
+                self.tell_room(now, room);
+            }
+        }
+    }
+
+    fn close(&mut self, now: Instant, session: Session, reason: &'static str) -> Option<Manifest> {
+        self.by_source.retain(|(of, _), _| *of != session);
+        self.taps.retain(|_, (of, _, _)| *of != session);
+        let running = self.running.remove(&session)?;
+        let id = running.id().clone();
+        let manifest = running.close(&self.shared, now, reason);
+        match &manifest {
+            Some(manifest) => info!(
+                recording = %id,
+                files = manifest.files.len(),
+                duration_ms = manifest.duration_ms,
+                bytes = manifest.files.iter().map(|file| file.bytes).sum::<u64>(),
+                "recording closed"
+            ),
+            None => {
+                info!(recording = %id, "recording ended, nothing was sent");
+                self.last_ids.retain(|_, last| *last != id);
+            }
+        }
+        manifest
+    }
+
+    fn close_all(&mut self, now: Instant, done: Option<oneshot::Sender<Vec<Manifest>>>) {
+        self.life.on_input(now, &Input::CloseAll { done: oneshot::channel().0 });
+        let mut closed = Vec::new();
+        while let Some(action) = self.life.poll() {
+            match action {
+                Action::Close { session, reason } => closed.extend(self.close(now, session, reason)),
+                other => self.do_action(now, other),
+            }
+        }
+        if let Some(done) = done {
+            self.shared.keep(Job::Done(done, closed));
+        }
+    }
+
+    fn tell_room(&mut self, now: Instant, room: RoomKey) {
+        let recording = self.state_of(now, room);
+        let recorded = self.life.recorded(room);
+        self.send(Update::Room { room, recording, recorded });
+    }
+
+    fn state_of(&self, now: Instant, room: RoomKey) -> RoomRecording {
+        let (wanted, by) = self.life.wanted(room);
+        let mut recording = RoomRecording {
+            id: self.last_ids.get(&room).cloned(),
+            by: by.map(str::to_owned),
+            consent_required: self.life.asks_first(),
+            ..RoomRecording::default()
+        };
+        let (session, is_paused) = match wanted {
+            Wanted::Off => return recording,
+            Wanted::On(session) => (session, false),
+            Wanted::Paused(session) => (session, true),
+        };
+        let Some(running) = self.running.get(&session) else { return recording };
+        recording.id = Some(running.id().clone());
+        (recording.duration_ms, recording.behind_ms) = running.progress(&self.shared, now);
+        recording.state = match running.interrupted {
+            _ if is_paused => RecordingState::Paused,
+            Some((reason, _)) => {
+                recording.reason = Some(reason.to_owned());
+                RecordingState::Interrupted
+            }
+            None if running.has_begun() => RecordingState::Recording,
+            None => RecordingState::Waiting,
+        };
+        recording
+    }
+
+    fn is_disk_full(&self) -> bool {
+        let least = self.shared.options.min_free_bytes;
+        least > 0 && store::free_bytes(self.store.dir()).is_ok_and(|free| free < least)
+    }
+
+    fn send(&self, update: Update) {
+        let _ = self.shared.updates.send(update);
+    }
+}
+
+/// Blocks of this much time are written together.
+const TICK: Duration = Duration::from_millis(20);
+const SECOND: Duration = Duration::from_secs(1);
+/// How often, in seconds, the manifest of a recording that runs is brought up to date.
+const PUBLISH_EVERY: u64 = 10;
+const DRAIN_AT_MOST: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+#[path = "worker_tests.rs"]
+mod tests;

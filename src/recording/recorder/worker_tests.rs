@@ -1,0 +1,199 @@
+//! The recorder on a disk that refuses: the call goes on, people are told, and nothing is lost when the disk comes back.
+
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use reelay_signaling::{Consent, RecordingStatus};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::*;
+use crate::media::{Codec, TapPacket};
+use crate::recording::api::Options;
+use crate::recording::faulty::{Faults, FaultyDisk};
+use crate::recording::recorder::{Recorder, RecorderThread};
+use crate::webm::layout;
+use crate::webm::scan::{Item, OnDamage, Walker};
+
+const ROOM: RoomKey = RoomKey(1);
+
+struct Stage {
+    disk: FaultyDisk,
+    recorder: Recorder,
+    updates: UnboundedReceiver<Update>,
+    tap: Option<Tap>,
+    room: RoomRecording,
+    manifest: Option<Manifest>,
+    seq: u16,
+    start: Instant,
+    _thread: RecorderThread,
+    dir: tempfile::TempDir,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a folder");
+        let disk = FaultyDisk::default();
+        let options = Options { min_free_bytes: 0, ..Options::new(dir.path()) };
+        let (sender, updates) = unbounded_channel();
+        let (recorder, thread) = Recorder::start_on(disk.storage(), options, sender).expect("it starts");
+        let (room, participant) = (ROOM, ParticipantId::from_random(1));
+        recorder.tell(Input::RoomOpened { room, name: "team".parse().expect("a room name") });
+        recorder.tell(Input::Joined {
+            room,
+            participant: participant.clone(),
+            person: "p".into(),
+            name: "A".into(),
+            consent: Consent::NotAsked,
+            wording: None,
+        });
+        recorder.tell(Input::Declared {
+            room,
+            participant: participant.clone(),
+            source: Source::Camera,
+            audio: true,
+            video: false,
+        });
+        let track = TrackId { participant, source: Source::Camera, kind: Kind::Audio };
+        recorder.tell(Input::TrackStarted { room, track, codec: Codec::Opus, channels: 1 });
+        let room = RoomRecording::default();
+        let mut stage = Self {
+            disk,
+            recorder,
+            updates,
+            tap: None,
+            room,
+            manifest: None,
+            seq: 0,
+            start: Instant::now(),
+            _thread: thread,
+            dir,
+        };
+        stage.until("it is tapped", |stage| stage.tap.is_some());
+        stage
+    }
+
+    fn faults(&self, faults: Faults) {
+        self.disk.state().faults = faults;
+    }
+
+    /// Sends so many packets of 20 ms.
+    fn send(&mut self, count: u16) {
+        for _ in 0..count {
+            let arrival = self.start + Duration::from_millis(20) * u32::from(self.seq);
+            let packet = TapPacket {
+                kind: Kind::Audio,
+                codec: Codec::Opus,
+                ssrc: 1,
+                seq: self.seq,
+                rtp_time: u32::from(self.seq) * 960,
+                marker: false,
+                arrival,
+                audio_level: None,
+                payload: Bytes::from([&[0x78, 0, 0, 0], &self.seq.to_be_bytes()[..]].concat()),
+            };
+            self.seq += 1;
+            assert!(self.tap.as_ref().is_some_and(|tap| tap.send(TapItem::Packet(packet))));
+        }
+    }
+
+    fn until(&mut self, what: &str, done: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !done(self) {
+            assert!(Instant::now() < deadline, "waited in vain until {what}: {:?}", self.room);
+            match self.updates.try_recv() {
+                Ok(Update::Room { recording, .. }) => self.room = recording,
+                Ok(Update::Tap { tap, .. }) => self.tap = Some(tap),
+                Ok(Update::Manifest(manifest)) => self.manifest = Some(manifest),
+                Ok(_) => {}
+                Err(_) => std::thread::yield_now(),
+            }
+        }
+    }
+
+    fn until_state(&mut self, state: RecordingState) {
+        self.until(&format!("it is {state:?}"), |stage| stage.room.state == state);
+    }
+
+    fn close(&mut self) -> Manifest {
+        self.recorder.tell(Input::Stop { room: ROOM, by: None, reply: None });
+        self.until("it is closed", |stage| stage.manifest.as_ref().is_some_and(|manifest| !manifest.is_running()));
+        self.manifest.clone().expect("it was just there")
+    }
+
+    /// Numbers of the real packets in a file.
+    fn packets(&self, manifest: &Manifest, n: usize) -> Vec<u16> {
+        let path: PathBuf = self.dir.path().join(manifest.id.as_str()).join(&manifest.files[n].file);
+        let bytes = self.disk.files().get(Path::new(&path)).cloned().expect("the file is there");
+        let mut walker = Walker::new(&bytes[..], layout::FIRST_CLUSTER_AT, bytes.len() as u64, OnDamage::Stop);
+        let mut found = Vec::new();
+        while let Some(item) = walker.next_item().expect("it is in memory") {
+            if let Item::Block(block) = item
+                && block.data_len == 6
+            {
+                let at = block.data_at as usize + 4;
+                found.push(u16::from_be_bytes([bytes[at], bytes[at + 1]]));
+            }
+        }
+        found
+    }
+}
+
+fn survives(faults: impl Fn(u64) -> Faults, reason: &str) {
+    let mut stage = Stage::new();
+    stage.send(60);
+    stage.until_state(RecordingState::Recording);
+    let used = stage.disk.files().values().map(|file| file.len() as u64).sum();
+    stage.faults(faults(used));
+    stage.send(60);
+    stage.until_state(RecordingState::Interrupted);
+    assert_eq!(stage.room.reason.as_deref(), Some(reason));
+    stage.send(60);
+    stage.faults(Faults::default());
+    stage.send(60);
+    stage.until_state(RecordingState::Recording);
+    let manifest = stage.close();
+    assert_eq!((manifest.state, manifest.files.len()), (RecordingStatus::Complete, 1));
+    let counters = &manifest.files[0].counters;
+    assert!(counters["write_errors"] > 0 && !counters.contains_key("blocks_dropped"), "{counters:?}");
+    // On a slow machine time runs away from the packets, and some find their place taken by silence.
+    let overlaps = counters.get("overlaps").copied().unwrap_or_default();
+    let packets = stage.packets(&manifest, 0);
+    assert!(packets.is_sorted() && packets.len() as u64 + overlaps == 240, "{overlaps} and {packets:?}");
+}
+
+#[test]
+fn full_disk_is_told_and_nothing_is_lost_when_there_is_room_again() {
+    survives(|used| Faults { space: Some(used + 100), ..Faults::default() }, "disk-full");
+}
+
+#[test]
+fn failing_disk_is_told_and_nothing_is_lost_when_it_works_again() {
+    survives(|_| Faults { writes_left: Some(0), ..Faults::default() }, "io-error");
+}
+
+#[test]
+fn folder_that_cannot_be_written_to_at_the_start_is_told_and_tried_again() {
+    let mut stage = Stage::new();
+    stage.faults(Faults { read_only: true, ..Faults::default() });
+    stage.send(60);
+    stage.until_state(RecordingState::Interrupted);
+    stage.faults(Faults::default());
+    stage.send(60);
+    stage.until_state(RecordingState::Recording);
+    let manifest = stage.close();
+    assert!(stage.packets(&manifest, 0).len() > 60);
+}
+
+#[test]
+fn disk_that_stays_full_ends_in_an_interrupted_recording_that_still_closes() {
+    let mut stage = Stage::new();
+    stage.send(60);
+    stage.until_state(RecordingState::Recording);
+    stage.faults(Faults { space: Some(0), ..Faults::default() });
+    stage.send(60);
+    stage.until_state(RecordingState::Interrupted);
+    let manifest = stage.close();
+    assert_eq!((manifest.state, manifest.reason.as_deref()), (RecordingStatus::Interrupted, Some("disk-full")));
+    let packets = stage.packets(&manifest, 0);
+    assert!(packets.len() > 20 && packets[..] == (0..120).collect::<Vec<u16>>()[..packets.len()], "{packets:?}");
+}
