@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use reelay_signaling::{ErrorCode, ParticipantId, TrackId};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Codec, Tap};
+use super::{Codec, Tap, TapFrom};
 
 /// One life of a room; never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -149,6 +149,8 @@ pub enum Command {
         track: TrackId,
         /// Where its packets go.
         tap: Tap,
+        /// Where in the track it begins.
+        from: TapFrom,
     },
     /// End that.
     Untap {

@@ -39,4 +39,4 @@ pub use facade::{Media, MediaThreads, Options, StartError};
 pub use outbox::{Outbox, Route};
 pub use packet::InboundPacket;
 pub use peer::PeerLimits;
-pub use tap::{SenderReport, TAP_LIMIT_BYTES, Tap, TapBudget, TapItem, TapKey, TapMessage, TapPacket};
+pub use tap::{SenderReport, TAP_LIMIT_BYTES, Tap, TapBudget, TapFrom, TapItem, TapKey, TapMessage, TapPacket};

@@ -160,9 +160,10 @@ impl Room {
                     self.request_keyframe(turn.now, &track, None);
                 }
             }
-            Command::Tap { track, tap, .. } => {
-                self.taps.insert(track.clone(), tap);
-                self.request_keyframe(turn.now, &track, None);
+            Command::Tap { track, tap, from, .. } => {
+                if !self.taps.insert(track.clone(), tap, from) {
+                    self.request_keyframe(turn.now, &track, None);
+                }
             }
             Command::Untap { track, .. } => self.taps.remove(&track),
             Command::Keyframe { track, .. } => {

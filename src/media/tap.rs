@@ -14,6 +14,15 @@ use super::Codec;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TapKey(pub u64);
 
+/// Where in a track a tap begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TapFrom {
+    /// With what arrives after the tap.
+    Now,
+    /// With the track's first packet, if that came less than a second ago and nothing was missed since.
+    FirstPacket,
+}
+
 /// What a tap delivers, in the order of arrival.
 #[derive(Debug, Clone)]
 pub enum TapItem {

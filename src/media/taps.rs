@@ -8,12 +8,26 @@ use reelay_signaling::{Kind, TrackId};
 
 use crate::rtp::{av1, vp8, vp9};
 
-use super::{Codec, InboundPacket, SenderReport, Tap, TapItem, TapPacket};
+use super::{Codec, InboundPacket, SenderReport, Tap, TapFrom, TapItem, TapPacket};
 
 /// The taps of one room.
 #[derive(Default)]
 pub struct Taps {
     by_track: HashMap<TrackId, TapState>,
+    /// What tracks without a tap began with: a recorder hears of a track only after its first packets are here.
+    openings: HashMap<TrackId, Opening>,
+}
+
+/// The first second of a track, until somebody taps it or it is over.
+struct Opening {
+    began: Instant,
+    bytes: usize,
+    items: Vec<Early>,
+}
+
+enum Early {
+    Packet(InboundPacket),
+    Report(SenderReport),
 }
 
 struct TapState {
@@ -26,14 +40,29 @@ struct TapState {
 }
 
 impl Taps {
-    /// Attaches a tap; the one before it on this track is gone.
-    pub fn insert(&mut self, track: TrackId, tap: Tap) {
-        self.by_track.insert(track, TapState { tap, layer: None, heard: [None; MAX_LAYERS], asked: None });
+    /// Attaches a tap; the one before it on this track is gone. Returns false when it begins in the middle of the track.
+    pub fn insert(&mut self, track: TrackId, tap: Tap, from: TapFrom) -> bool {
+        let opening = self.openings.remove(&track).filter(|_| from == TapFrom::FirstPacket);
+        let state = TapState { tap, layer: None, heard: [None; MAX_LAYERS], asked: None };
+        self.by_track.insert(track.clone(), state);
+        let items = opening.map(|opening| opening.items).unwrap_or_default();
+        let is_from_start = !items.is_empty();
+        for item in items {
+            match item {
+                // A wish for another layer comes again with the next packet.
+                Early::Packet(packet) => drop(self.on_packet(packet.arrival, &packet)),
+                Early::Report(report) => self.on_report(&track, report),
+            }
+        }
+        is_from_start
     }
 
     /// Takes a tap off.
     pub fn remove(&mut self, track: &TrackId) {
-        self.by_track.remove(track);
+        if let Some(state) = self.by_track.remove(track) {
+            let began = state.heard.iter().flatten().min().copied();
+            self.openings.extend(began.map(|began| (track.clone(), Opening::over(began))));
+        }
     }
 
     /// Which layer of a track is recorded now.
@@ -43,7 +72,13 @@ impl Taps {
 
     /// A packet; returns the layer of which a keyframe is needed to move there.
     pub fn on_packet(&mut self, now: Instant, packet: &InboundPacket) -> Option<u8> {
-        let state = self.by_track.get_mut(&packet.track)?;
+        let Some(state) = self.by_track.get_mut(&packet.track) else {
+            self.keep(now, &packet.track, packet.payload.len(), || {
+                // A queue of slices would pin the buffers that they were cut from.
+                Early::Packet(InboundPacket { payload: Bytes::copy_from_slice(&packet.payload), ..packet.clone() })
+            });
+            return None;
+        };
         let layer = packet.layer;
         *state.heard.get_mut(usize::from(layer))? = Some(now);
         let best = state.highest_live(now).unwrap_or(layer);
@@ -66,15 +101,35 @@ impl Taps {
 
     /// A sender report of one of a track's streams.
     pub fn on_report(&mut self, track: &TrackId, report: SenderReport) {
-        self.tell(track, TapItem::Report(report));
+        if self.by_track.contains_key(track) {
+            self.tell(track, TapItem::Report(report));
+        } else {
+            self.keep(report.arrival, track, 0, || Early::Report(report));
+        }
     }
 
     /// The track has ended; the tap stays for when it comes back.
     pub fn on_ended(&mut self, track: &TrackId, kind: Kind) {
+        self.openings.remove(track);
         self.tell(track, TapItem::Ended(kind));
         if let Some(state) = self.by_track.get_mut(track) {
             state.layer = None;
             state.heard = [None; MAX_LAYERS];
+        }
+    }
+
+    fn keep(&mut self, now: Instant, track: &TrackId, bytes: usize, item: impl FnOnce() -> Early) {
+        let opening = match self.openings.get_mut(track) {
+            Some(opening) => opening,
+            None => self.openings.entry(track.clone()).or_insert(Opening { began: now, bytes: 0, items: Vec::new() }),
+        };
+        opening.bytes += bytes + OPENING_ITEM_BYTES;
+        if now.saturating_duration_since(opening.began) < OPENING && opening.bytes <= OPENING_BYTES {
+            opening.items.push(item());
+        } else {
+            // Half an opening would be a hole in the file: all of it or nothing.
+            opening.bytes = OPENING_BYTES;
+            opening.items = Vec::new();
         }
     }
 
@@ -83,6 +138,13 @@ impl Taps {
         if !state.tap.send(item) {
             self.by_track.remove(track);
         }
+    }
+}
+
+impl Opening {
+    /// One that keeps nothing any more.
+    fn over(began: Instant) -> Self {
+        Self { began, bytes: OPENING_BYTES, items: Vec::new() }
     }
 }
 
@@ -120,6 +182,9 @@ pub(super) fn starts_keyframe(codec: Codec, payload: &[u8]) -> bool {
 }
 
 const MAX_LAYERS: usize = 4;
+const OPENING: Duration = Duration::from_secs(1);
+const OPENING_BYTES: usize = 2 * 1024 * 1024;
+const OPENING_ITEM_BYTES: usize = 64;
 // Screens at 1 to 5 frames a second pause that long between packets.
 const LAYER_LIFE: Duration = Duration::from_millis(1_500);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -146,7 +211,7 @@ mod tests {
             let (sender, queue) = channel();
             let track: TrackId = "paaaaaaaaaa/camera/video".parse().unwrap();
             let mut taps = Taps::default();
-            taps.insert(track.clone(), Tap::new(TapKey(1), sender).0);
+            taps.insert(track.clone(), Tap::new(TapKey(1), sender).0, TapFrom::Now);
             Self { taps, track, queue, now: Instant::now() }
         }
 
@@ -198,6 +263,35 @@ mod tests {
         assert_eq!(case.packet(1_600, 0, DELTA), Some(0));
         assert_eq!(case.packet(1_700, 0, KEYFRAME), None);
         assert_eq!(case.ssrcs(), [101, 100]);
+    }
+
+    #[test]
+    fn a_tap_that_comes_in_time_hears_a_track_from_its_first_packet() {
+        let mut case = Case::new();
+        let track = case.track.clone();
+        let tap = case.taps.by_track.remove(&track).unwrap().tap;
+        case.packet(0, 0, KEYFRAME);
+        case.packet(10, 0, DELTA);
+        case.taps.insert(track.clone(), tap.clone(), TapFrom::FirstPacket);
+        case.packet(20, 0, DELTA);
+        assert_eq!(case.ssrcs(), [100, 100, 100]);
+        case.taps.remove(&track);
+        case.packet(30, 0, DELTA);
+        case.taps.insert(track, tap, TapFrom::FirstPacket);
+        assert!(case.ssrcs().is_empty(), "what was not tapped for a while stays unheard");
+    }
+
+    #[test]
+    fn a_tap_from_now_or_too_late_hears_nothing_of_before() {
+        for (from, late_ms) in [(TapFrom::Now, 10), (TapFrom::FirstPacket, 1_010)] {
+            let mut case = Case::new();
+            let track = case.track.clone();
+            let tap = case.taps.by_track.remove(&track).unwrap().tap;
+            case.packet(0, 0, KEYFRAME);
+            case.packet(late_ms, 0, DELTA);
+            case.taps.insert(track, tap, from);
+            assert!(case.ssrcs().is_empty(), "{from:?}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::Manifest;
-use crate::media::{Codec, RoomKey, Tap};
+use crate::media::{Codec, RoomKey, Tap, TapFrom};
 
 /// When a recording begins by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -289,6 +289,8 @@ pub enum Update {
         track: TrackId,
         /// Where its packets go.
         tap: Tap,
+        /// Where in the track it begins.
+        from: TapFrom,
     },
     /// Take the tap off.
     Untap {

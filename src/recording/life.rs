@@ -8,7 +8,7 @@ use reelay_signaling::{Consent, ErrorCode, Kind, ParticipantId, RoomName, Source
 use serde_json::{Value, json};
 
 use super::api::{ConsentPolicy, Input, Options, StartPolicy, Tracks};
-use crate::media::{Codec, RoomKey};
+use crate::media::{Codec, RoomKey, TapFrom};
 
 mod action;
 mod people;
@@ -314,12 +314,12 @@ impl Life {
         let is_wanted = self.tracks == Tracks::Av || id.kind == Kind::Audio;
         let begins = state.session.is_none() && !state.is_stopped && self.start == StartPolicy::Auto && is_wanted;
         if begins {
-            self.begin_now(room, None);
+            self.begin_now(room, None, TapFrom::FirstPacket);
             return;
         }
         if let Some(session) = state.session {
             self.actions.push_back(Action::Track(session, id.clone(), TrackChange::Started(sends.0, sends.1)));
-            self.tap(session, room, id);
+            self.tap(session, room, id, TapFrom::FirstPacket);
             self.track_event(room, id, true);
         }
     }
@@ -369,7 +369,8 @@ impl Life {
             self.person(room, id).into_iter().flat_map(|person| person.tracks.keys().cloned()).collect();
         if self.is_recordable(consent) {
             for track in &tracks {
-                self.tap(session, room, track);
+                // What was sent before the person agreed stays out.
+                self.tap(session, room, track, TapFrom::Now);
             }
         } else {
             for track in &tracks {
@@ -399,7 +400,7 @@ impl Life {
     }
 
     fn begin(&mut self, now: Instant, room: RoomKey, by: Option<String>) {
-        self.begin_now(room, by);
+        self.begin_now(room, by, TapFrom::Now);
         let Some(state) = self.rooms.get(&room) else { return };
         if state.people.is_empty()
             && let Some(recording) = state.session.and_then(|session| self.recordings.get_mut(&session))
@@ -408,7 +409,7 @@ impl Life {
         }
     }
 
-    fn begin_now(&mut self, room: RoomKey, by: Option<String>) {
+    fn begin_now(&mut self, room: RoomKey, by: Option<String>, from: TapFrom) {
         let Some(state) = self.rooms.get_mut(&room) else { return };
         self.next += 1;
         let session = Session(self.next);
@@ -443,7 +444,7 @@ impl Life {
                 if is_muted {
                     self.actions.push_back(Action::Track(session, track.clone(), TrackChange::Muted(true)));
                 }
-                self.tap(session, room, &track);
+                self.tap(session, room, &track, from);
                 if sends.is_some() {
                     self.track_event(room, &track, true);
                 }

@@ -27,7 +27,7 @@ pub(super) async fn recorder_to_all(
         match update {
             Update::Room { room, recording, recorded } => rooms.on_recording(room, recording, recorded),
             Update::ConsentWanted { room, by } => rooms.on_consent_wanted(room, by),
-            Update::Tap { room, track, tap } => command(&media, room, Command::Tap { room, track, tap }),
+            Update::Tap { room, track, tap, from } => command(&media, room, Command::Tap { room, track, tap, from }),
             Update::Untap { room, track } => command(&media, room, Command::Untap { room, track }),
             Update::Keyframe { room, track } => command(&media, room, Command::Keyframe { room, track }),
             Update::Manifest(manifest) => intake.put(manifest),

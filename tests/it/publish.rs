@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use reelay::media::{
-    Command, DeclaredTrack, Event, LinkState, Media, MediaError, MediaThreads, Options, PeerKey, RoomKey, Tap, TapItem,
-    TapKey, TapMessage, TapPacket,
+    Command, DeclaredTrack, Event, LinkState, Media, MediaError, MediaThreads, Options, PeerKey, RoomKey, Tap, TapFrom,
+    TapItem, TapKey, TapMessage, TapPacket,
 };
 use reelay_signaling::{ErrorCode, Kind, TrackId};
 use tokio::sync::{mpsc, oneshot};
@@ -35,7 +35,7 @@ impl Stage {
         let (queue, taps) = channel();
         for (key, kind) in [(1, "audio"), (2, "video")] {
             let tap = Tap::new(TapKey(key), queue.clone()).0;
-            media.send(ROOM, Command::Tap { room: ROOM, track: track(kind), tap }).unwrap();
+            media.send(ROOM, Command::Tap { room: ROOM, track: track(kind), tap, from: TapFrom::Now }).unwrap();
         }
         Self { media, threads: Some(threads), events, taps }
     }

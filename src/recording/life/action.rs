@@ -3,7 +3,7 @@
 use reelay_signaling::{ParticipantId, RoomName, Source, TrackId};
 use serde_json::Value;
 
-use crate::media::{Codec, RoomKey};
+use crate::media::{Codec, RoomKey, TapFrom};
 
 /// One recording, before it has a name on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,7 +33,7 @@ pub enum Action {
     /// Go on now.
     Resume(Session),
     /// Hear this track, into this recording.
-    Tap(Session, RoomKey, TrackId),
+    Tap(Session, RoomKey, TrackId, TapFrom),
     /// Hear it no more.
     Untap(Session, RoomKey, TrackId),
     /// What is known of a track that is or will be heard.

@@ -4,7 +4,7 @@ use reelay_signaling::{Consent, Kind, ParticipantId, Source, TrackId};
 use serde_json::{Map, Value, json};
 
 use super::{Action, Life, PersonChange, Session};
-use crate::media::RoomKey;
+use crate::media::{RoomKey, TapFrom};
 use crate::recording::api::Tracks;
 
 impl Life {
@@ -28,7 +28,7 @@ impl Life {
         self.actions.push_back(Action::Person(session, change));
     }
 
-    pub(super) fn tap(&mut self, session: Session, room: RoomKey, id: &TrackId) {
+    pub(super) fn tap(&mut self, session: Session, room: RoomKey, id: &TrackId, from: TapFrom) {
         let Some(consent) = self.person(room, &id.participant).map(|person| person.consent) else { return };
         let is_wanted = self.tracks == Tracks::Av || id.kind == Kind::Audio;
         if !is_wanted || !self.is_recordable(consent) {
@@ -37,7 +37,7 @@ impl Life {
         let person = self.rooms.get_mut(&room).and_then(|room| room.people.get_mut(&id.participant));
         let Some(track) = person.and_then(|person| person.tracks.get_mut(id)) else { return };
         if track.sends.is_some() && !std::mem::replace(&mut track.is_tapped, true) {
-            self.actions.push_back(Action::Tap(session, room, id.clone()));
+            self.actions.push_back(Action::Tap(session, room, id.clone(), from));
             self.actions.push_back(Action::Tell(room));
         }
     }

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::media::{RoomKey, Tap, TapBudget, TapItem, TapKey, TapMessage};
+use crate::media::{RoomKey, Tap, TapBudget, TapFrom, TapItem, TapKey, TapMessage};
 use crate::recording::api::{Accepted, Input, Reply, StartPolicy, Update};
 use crate::recording::keeper::Job;
 use crate::recording::life::{Action, Life, Session, TrackChange, Wanted};
@@ -206,7 +206,7 @@ impl Worker {
             Action::Close { session, reason } => {
                 self.close(now, session, reason);
             }
-            Action::Tap(session, room, track) => self.tap(session, room, track),
+            Action::Tap(session, room, track, from) => self.tap(session, room, track, from),
             Action::Untap(_, room, track) => self.send(Update::Untap { room, track }),
             Action::Tell(room) => self.tell_room(now, room),
             Action::AskConsent(room, by) => self.send(Update::ConsentWanted { room, by }),
@@ -242,7 +242,7 @@ impl Worker {
     }
 
     /// One queue for both tracks of a source, so that they share one budget.
-    fn tap(&mut self, session: Session, room: RoomKey, track: TrackId) {
+    fn tap(&mut self, session: Session, room: RoomKey, track: TrackId, from: TapFrom) {
         let key = (session, (track.participant.clone(), track.source));
         let tap = match self.by_source.get(&key) {
             Some(tap) => tap.clone(),
@@ -255,7 +255,7 @@ impl Worker {
                 tap
             }
         };
-        self.send(Update::Tap { room, track, tap });
+        self.send(Update::Tap { room, track, tap, from });
     }
 
     /// What still comes through the tap of a source is not taken any more.
