@@ -24,6 +24,8 @@ build() {
     fi
     echo "== pages (vite build)"
     (cd web && npm run --silent build)
+    # The server embeds the pages; a folder that was not there before is nothing that cargo would notice.
+    touch src/http/assets.rs
 }
 
 case "${1:-}" in

@@ -2,17 +2,21 @@
 import { openPage } from "./browsers.mjs";
 import { until } from "./wait.mjs";
 
-/** Opens a room in a page of its own, turns the devices on and joins. */
-export async function enter(browser, base, room, name, options = {}) {
-  const page = await openPage(browser, `${base}/r/${encodeURIComponent(room)}`, options);
-  await page.getByRole("textbox", { name: "Your name" }).fill(name);
+/** Opens a room in a page of its own, turns the devices on and joins. Without a name: as a token has it. */
+export async function enter(browser, base, room, name, { fragment = "", ...options } = {}) {
+  const page = await openPage(browser, `${base}/r/${encodeURIComponent(room)}${fragment}`, options);
+  const field = page.getByRole("textbox", { name: "Your name" });
+  await page.getByRole("button", { name: /^(Join|Agree and join)|^Turn on camera/ }).first().waitFor();
+  if (name !== null) {
+    await field.fill(name);
+  }
   const turnOn = page.getByRole("button", { name: "Turn on camera and microphone" });
   if (await turnOn.isVisible().catch(() => false)) {
     await turnOn.click();
   }
-  await until(`${name} sees themselves`, () => page.evaluate(() => window.reelayTest.all("video").some((video) => window.reelayTest.clockOf(video) !== null)));
+  await until(`${name ?? room} sees themselves`, () => page.evaluate(() => window.reelayTest.all("video").some((video) => window.reelayTest.clockOf(video) !== null)));
   await page.getByRole("button", { name: /^(Join|Agree and join)$/ }).click();
-  await until(`${name} is in the call`, () => page.getByRole("button", { name: /Leave/ }).isVisible());
+  await until(`${name ?? room} is in the call`, () => page.getByRole("button", { name: /Leave/ }).isVisible());
   return page;
 }
 
