@@ -30,6 +30,7 @@ export class Publisher {
   private early: ClientMessage[] = [];
   private remoteEarly: RTCIceCandidateInit[] = [];
   private readonly mender = new Mender(() => this.restart());
+  private sizeTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: PublisherOptions) {
     this.options = options;
@@ -97,6 +98,7 @@ export class Publisher {
     const mids = new Set([this.stereo ? microphone : null, screen].filter((mid) => typeof mid === "string"));
     await this.connection.setRemoteDescription({ type: "answer", sdp: withStereo(sdp, mids) });
     this.isPending = false;
+    if (this.sizeTimer === undefined) this.holdSize();
     for (const candidate of this.remoteEarly.splice(0)) await this.addCandidate(candidate);
     this.flush();
   }
@@ -129,6 +131,7 @@ export class Publisher {
 
   close(): void {
     this.mender.stop();
+    clearTimeout(this.sizeTimer);
     this.connection.onicecandidate = null;
     this.connection.onconnectionstatechange = null;
     this.connection.close();
@@ -141,6 +144,14 @@ export class Publisher {
     });
     prefer(transceiver, kind);
     this.lines.push({ source, kind, transceiver });
+  }
+
+  /** Left to itself Chromium begins small and grows for longer than people wait: full size first, the network's measure later. */
+  private holdSize(): void {
+    const sender = this.lines.find((line) => line.source === "camera" && line.kind === "video")?.transceiver.sender;
+    if (!sender) return;
+    void degrade(sender, "maintain-resolution");
+    this.sizeTimer = setTimeout(() => void degrade(sender, "balanced"), FULL_SIZE_FIRST_MS);
   }
 
   private negotiate(what: "offer" | "restart"): void {
@@ -198,6 +209,14 @@ export class Publisher {
   }
 }
 
+async function degrade(sender: RTCRtpSender, degradationPreference: RTCDegradationPreference): Promise<void> {
+  try {
+    await sender.setParameters({ ...sender.getParameters(), degradationPreference });
+  } catch {
+    // A browser without the setting keeps its own way.
+  }
+}
+
 /** One layer, 720p30 at most; a screen may take more for its text. */
 function encoding(source: Source, kind: Kind, stereo: boolean): RTCRtpEncodingParameters {
   if (kind === "audio") return { maxBitrate: source === "camera" && !stereo ? VOICE_BPS : MUSIC_BPS };
@@ -221,5 +240,6 @@ const PREFERRED: Record<Kind, string[]> = {
   audio: ["audio/opus", "audio/telephone-event"],
   video: ["video/vp8", "video/vp9", "video/av1", "video/rtx"],
 };
+const FULL_SIZE_FIRST_MS = 20_000;
 const VOICE_BPS = 48_000;
 const MUSIC_BPS = 128_000;
