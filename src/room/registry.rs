@@ -12,11 +12,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::member::{Outbound, SessionKey};
-use super::stay::resume_expired;
+use super::stay::{may_enter_at_all, resume_expired};
 use super::task::{self, Input};
 use super::web::{SdpAnswer, WebAction, WebRequest};
 use super::{MediaLink, Options, RoomEvent, Snapshot, refusal};
-use crate::auth::{Caller, Refusal};
+use crate::auth::{Caller, Grant, Refusal};
 use crate::media::RoomKey;
 
 /// All live rooms; cheap to clone.
@@ -77,6 +77,8 @@ impl Rooms {
     /// # Errors
     /// Why not: `room-full`, `too-many-rooms`, `forbidden`, `draining` and others.
     pub async fn enter(&self, caller: Caller, join: Join, outbound: Outbound) -> Result<Session, Refusal> {
+        // Before the room is opened: who may not enter opens none.
+        may_enter_at_all(&self.0.options, &caller, join.role, &join.room)?;
         let key = self.new_session();
         let name = join.room.clone();
         let (reply, answer) = oneshot::channel();
@@ -114,20 +116,19 @@ impl Rooms {
         let id = action.id().to_owned();
         let opens_room = matches!(action, WebAction::Publish { .. });
         let (reply, answer) = oneshot::channel();
+        let may_publish = caller.require(Grant::Publish, Some(room));
         let input = Input::Web(Box::new(WebRequest { caller, credential, action, reply }));
         let handle = if opens_room {
+            may_publish?;
             self.deliver(room, input)?
         } else {
             let handle = self.find(room).ok_or_else(|| no_viewer_room(room))?;
             handle.send(input)?;
             handle
         };
-        lock(&self.0.web_sessions).insert(id.clone(), handle);
-        let result = answer.await.map_err(|_| room_gone()).and_then(|answer| answer);
-        if result.is_err() {
-            self.0.forget_web(&id);
-        }
-        result
+        let answer = answer.await.map_err(|_| room_gone())??;
+        lock(&self.0.web_sessions).insert(id, handle);
+        Ok(answer)
     }
 
     /// PATCH or DELETE of a WHIP or WHEP session.

@@ -155,6 +155,7 @@ impl RoomState {
     pub fn remove(&mut self, id: &ParticipantId, reason: LeaveReason, last: Option<(ClosedReason, Option<String>)>) {
         let Some(index) = self.index_of(id) else { return };
         let mut member = self.members.remove(index);
+        tracing::info!(participant = %member.id, ?reason, "participant left");
         self.close_media(&mut member);
         if let Some(web) = member.web() {
             self.effects.push(Effect::Forget(web.id.clone()));

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use reelay_signaling::{Consent, ErrorCode, Grants, Join, ParticipantId, ResumeMedia, Role, ServerMessage};
+use reelay_signaling::{Consent, ErrorCode, Grants, Join, ParticipantId, ResumeMedia, Role, RoomName, ServerMessage};
 
 use super::member::{Door, Member, Outbound, SessionKey};
 use super::state::RoomState;
-use super::{Now, What, display_name, person_key, refusal};
+use super::{Now, Options, What, display_name, person_key, refusal};
 use crate::auth::{Caller, Grant, Refusal};
 use crate::config::Watch;
 
@@ -31,9 +31,7 @@ impl RoomState {
         join: Join,
         session: (SessionKey, Outbound),
     ) -> Result<ParticipantId, Refusal> {
-        if join.role == Role::Join {
-            caller.require(Grant::Join, Some(&self.name))?;
-        }
+        may_enter_at_all(&self.options, &caller, join.role, &self.name)?;
         let name = match join.role {
             Role::Join => display_name(caller.name.as_deref().unwrap_or(&join.name), &self.options.limits)?,
             Role::Watch => String::new(),
@@ -105,6 +103,7 @@ impl RoomState {
     pub fn announce(&mut self, index: usize, wording: Option<String>) {
         let member = &mut self.members[index];
         member.announced = true;
+        tracing::info!(participant = %member.id, role = ?member.role, "participant joined");
         if !member.is_seated() {
             self.count_watchers();
             return;
@@ -192,11 +191,7 @@ impl RoomState {
                 }
             }
             Role::Watch => {
-                match self.options.watch {
-                    Watch::Off => return Err(refusal(ErrorCode::WatchOff, "watching is switched off on this server")),
-                    Watch::Link => caller.require(Grant::Watch, Some(&self.name))?,
-                    Watch::Open => {}
-                }
+                may_enter_at_all(&self.options, caller, role, &self.name)?;
                 if count >= limits.watchers_per_room {
                     let limit = limits.watchers_per_room;
                     let text = format!("{limit} already watch (limits.watchers_per_room)");
@@ -214,6 +209,16 @@ impl RoomState {
                 return id;
             }
         }
+    }
+}
+
+/// Whether the rights suffice, whatever room there is.
+pub(super) fn may_enter_at_all(options: &Options, caller: &Caller, role: Role, room: &RoomName) -> Result<(), Refusal> {
+    match (role, options.watch) {
+        (Role::Join, _) => caller.require(Grant::Join, Some(room)),
+        (Role::Watch, Watch::Off) => Err(refusal(ErrorCode::WatchOff, "watching is switched off on this server")),
+        (Role::Watch, Watch::Link) => caller.require(Grant::Watch, Some(room)),
+        (Role::Watch, Watch::Open) => Ok(()),
     }
 }
 

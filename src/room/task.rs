@@ -18,7 +18,7 @@ use super::member::{Outbound, SessionKey};
 use super::registry::Inner;
 use super::state::{About, Awaited, Effect, RoomState};
 use super::web::WebRequest;
-use super::{Now, Snapshot};
+use super::{Now, RoomEvent, Snapshot, What};
 use crate::auth::{Caller, Refusal};
 use crate::media::{Command, MediaError, RoomKey};
 
@@ -221,6 +221,14 @@ struct Removal {
 impl Drop for Removal {
     fn drop(&mut self) {
         self.owner.remove(&self.name, self.key);
+        if std::thread::panicking() {
+            tracing::error!(room = self.key.0, "the task of a room failed, everybody is let go");
+            metrics::counter!("room_task_panics_total").increment(1);
+            // Where these fail there is no media plane or no observer any more.
+            let _ = (self.owner.media)(self.key, Command::CloseRoom { room: self.key });
+            let closed = RoomEvent { room: self.key, name: self.name.clone(), what: What::Closed { ended: false } };
+            let _ = self.owner.observer.try_send(closed);
+        }
     }
 }
 

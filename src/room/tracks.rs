@@ -42,6 +42,7 @@ impl RoomState {
         }
         let muted = member.muted.contains(&(id.source, id.kind));
         let blocked = member.blocked.contains(&(id.source, id.kind));
+        tracing::info!(track = %id, ?codec, "track started");
         self.tell(What::TrackStarted { track: id.clone(), codec, channels });
         if muted {
             self.tell(What::Muted { track: id.clone(), muted });
@@ -60,6 +61,7 @@ impl RoomState {
             return;
         };
         member.tracks.remove(at);
+        tracing::info!(track = %id, "track ended");
         self.tell(What::TrackEnded { track: id.clone() });
         self.show(index);
         self.sync_legs();

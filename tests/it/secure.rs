@@ -30,6 +30,7 @@ fn launch(dir: &Path, args: &[&str]) -> (Process, Value) {
         .args(args)
         .current_dir(dir)
         .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let child = Process(child);

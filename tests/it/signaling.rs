@@ -70,6 +70,14 @@ fn bad_messages_are_answered_and_not_fatal() {
     check(&format!(r#"{{"type":"publish","sdp":"garbage","tracks":{track},"ref":"6"}}"#), "bad-sdp", Some("6"));
     check(&format!(r#"{{"type":"chat","text":"{}","ref":"7"}}"#, "x".repeat(2_001)), "too-large", Some("7"));
     check(&format!(r#"{{"type":"chat","text":"{}"}}"#, "x".repeat(300 * 1024)), "too-large", None);
+    let padded = |size: usize| {
+        let frame = r#"{"type":"later","pad":""}"#.len();
+        format!(r#"{{"type":"later","pad":"{}"}}"#, "x".repeat(size - frame))
+    };
+    ana.text(&padded(256 * 1024));
+    assert_eq!(ana.error().0, "unknown-message", "just within limits.message_bytes");
+    ana.text(&padded(256 * 1024 + 1));
+    assert_eq!(ana.error().0, "too-large");
     ana.raw(Message::binary(vec![0; 10]));
     assert_eq!(ana.error().0, "bad-request");
     ana.say(json!({"type": "chat", "text": "still here"}));
@@ -182,6 +190,17 @@ fn limits_hold_and_name_themselves() {
     refused(json!({"type": "join", "room": "team", "role": "watch"}), "limit-reached", "limits.watchers_per_room");
     ana.say(json!({"type": "chat", "text": "undisturbed"}));
     ana.wait("chat");
+}
+
+#[test]
+fn sockets_are_counted() {
+    let server = set("[limits]\nsockets = 2\n");
+    let protocol = [("Sec-WebSocket-Protocol", "reelay.v1")];
+    let first = Socket::open(&server);
+    let (_second, _) = Socket::join(&server, "team", "Ana");
+    assert_eq!(Socket::try_open(&server, &protocol).err(), Some(503));
+    drop(first);
+    crate::harness::until("a free place", || Socket::try_open(&server, &protocol).ok());
 }
 
 #[test]
