@@ -210,6 +210,9 @@ impl Segment {
             Err(error) => Ended::Unfinished(error.reason()),
         };
         self.refresh();
+        for (name, value) in self.entry.counters.iter().filter(|(name, _)| !name.contains("_max_")) {
+            metrics::counter!(format!("recorded_{name}_total")).increment(*value);
+        }
         let levels = self.levels.finish();
         let mut jobs = Vec::new();
         match self.file.take().map(SegmentFile::close) {
