@@ -163,7 +163,7 @@ impl Feed {
             return false;
         }
         // One that waits for its place in time will do.
-        let is_held = track.frames.iter().any(|frame| frame.is_keyframe);
+        let is_held = stream.order.has_keyframe() || track.frames.iter().any(|frame| frame.is_keyframe);
         let is_needed = stream.order.needs_keyframe() || (self.timeline.needs_keyframe() && !is_held);
         let needed = is_needed || is_silent;
         self.keyframes.ask(now_us, needed)

@@ -185,6 +185,11 @@ impl Work {
             };
             VideoInfo { codec: codec.into(), width: width.into(), height: height.into() }
         });
+        // The others are as of the last seconds before the crash.
+        let real = [("video_frames", &tally.video), ("audio_packets", &tally.audio)];
+        for (name, track) in real.into_iter().filter(|(_, track)| track.blocks > track.fills) {
+            entry.counters.insert(name.to_owned(), track.blocks - track.fills);
+        }
         let had = entry.audio.take();
         let has_audio = tally.audio.blocks > tally.audio.fills;
         entry.audio = has_audio.then(|| had.unwrap_or(AudioInfo { codec: "opus".into(), channels: 2 }));

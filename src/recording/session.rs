@@ -429,5 +429,6 @@ impl Running {
 
 /// How long after a failure the disk is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-const EARLIER_US: i64 = 100_000;
+/// How much earlier than its first packet a file may begin.
+const EARLIER_US: i64 = 20_000;
 const MAX_EARLY: usize = 4_096;

@@ -143,7 +143,7 @@ impl Timeline {
             }
         }
         let lasted = video.last_real.map_or(0, |last| at - last);
-        let is_gap = lasted > VIDEO_GAP_US;
+        let is_gap = lasted > if frame.lost_before > 0 { FREEZE_US } else { VIDEO_GAP_US };
         if is_gap && let Some(from) = video.last_real {
             let cause = if frame.lost_before > 0 { "loss" } else { video.line.cause };
             self.note_gap(Kind::Video, from, at, cause);
@@ -475,6 +475,8 @@ const START_WAIT_US: i64 = 1_200_000;
 const QUIET_AUDIO_US: i64 = 2_600_000;
 const VIDEO_SILENCE_US: i64 = 3_000_000;
 const VIDEO_GAP_US: i64 = 1_000_000;
+/// A standstill after a loss is one sooner.
+const FREEZE_US: i64 = 150_000;
 const DEFAULT_SIZE: (u16, u16) = (640, 360);
 const JOIN_GAPS_US: i64 = 1_000_000;
 const MAX_GAPS: usize = 1_000;

@@ -150,11 +150,13 @@ impl Order {
 
     /// Nothing comes out before a keyframe, and none is on its way.
     pub fn needs_keyframe(&self) -> bool {
-        let is_coming = || {
-            let is_begun = self.partial.as_ref().is_some_and(|partial| partial.is_keyframe);
-            is_begun || self.waiting.values().any(|packet| packet.starts_keyframe)
-        };
-        self.is_broken() && !is_coming()
+        self.is_broken() && !self.has_keyframe()
+    }
+
+    /// A keyframe, or the beginning of one, is held.
+    pub fn has_keyframe(&self) -> bool {
+        let is_begun = self.partial.as_ref().is_some_and(|partial| partial.is_keyframe);
+        is_begun || self.waiting.values().any(|packet| packet.starts_keyframe)
     }
 
     /// What this SSRC carries.

@@ -52,10 +52,11 @@ impl Running {
             Some((origin, _)) => origin,
             None => {
                 // Others may have begun a moment earlier and just not be ready.
-                let earliest = |source: &SourceState| source.segment.as_ref()?.feed.first_arrival_us();
-                let arrival = self.sources.values().filter_map(earliest).min().unwrap_or(i64::MAX);
-                let cut = self.cuts.floor(arrival.saturating_sub(EARLIER_US)).us();
-                let origin = if self.sources.len() > 1 { base.min(cut) } else { base };
+                let arrival = |source: &SourceState| source.segment.as_ref()?.feed.first_arrival_us();
+                let own = self.sources.get(key).and_then(arrival).unwrap_or(i64::MAX);
+                let first = self.sources.values().filter_map(arrival).min().unwrap_or(own);
+                let cut = self.cuts.floor(first.saturating_sub(EARLIER_US)).us();
+                let origin = if first < own { base.min(cut) } else { base };
                 let server_us = origin + self.cuts.removed_before(origin);
                 self.origin = Some((origin, server_us));
                 self.manifest.started_at = shared.wall.text(server_us);
