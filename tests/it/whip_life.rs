@@ -103,5 +103,5 @@ async fn play_until(publisher: &Publisher, is_done: impl Fn() -> bool) {
             publisher.play(20).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(15), wait).await.expect("media is recorded");
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("media is recorded");
 }
