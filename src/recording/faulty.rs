@@ -1,5 +1,7 @@
 //! A disk in memory for tests: logs every operation, can be cut at any byte of any write, and fails on demand.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};

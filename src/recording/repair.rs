@@ -107,31 +107,30 @@ pub fn repair_with(
         return removed(&**storage, path);
     }
     let declared = Declared::read(&front)?;
-    let mut rebuild = Rebuild {
-        file: &*file,
-        declared,
-        sidecar: Sidecar::rebuild(storage.clone(), path),
-        tally: Tally::default(),
-        cues: Cues::default(),
-        open: None,
-        clusters: 0,
-        damaged_bytes: 0,
-        changed: false,
-        codec_private: None,
-    };
-    let end = rebuild.walk(len, progress)?;
-    if rebuild.tally.blocks() == 0 {
-        if !webm::is_part(path) {
-            return Err(RepairError::Empty);
+    let (mut end, mut damaged_bytes, mut changed) = (len, 0, false);
+    let mut rebuild = Rebuild::new(&*file, declared, Sidecar::rebuild(storage.clone(), path));
+    for pass in 1..=MAX_PASSES {
+        let to = rebuild.walk(end, progress)?;
+        if rebuild.tally.blocks() == 0 {
+            if !webm::is_part(path) {
+                return Err(RepairError::Empty);
+            }
+            rebuild.sidecar.remove();
+            return removed(&**storage, path);
         }
-        rebuild.sidecar.remove();
-        return removed(&**storage, path);
+        if to < end {
+            file.set_len(to)?;
+            (end, rebuild.changed) = (to, true);
+        }
+        changed |= rebuild.changed;
+        damaged_bytes = rebuild.damaged_bytes.max(damaged_bytes);
+        // What hides damage is read as an element the next time; only then nothing changes any more.
+        if rebuild.damaged_bytes == 0 || !rebuild.changed || pass == MAX_PASSES {
+            break;
+        }
+        rebuild = Rebuild::new(&*file, declared, Sidecar::rebuild(storage.clone(), path));
     }
-    let Rebuild { tally, cues, clusters, damaged_bytes, mut sidecar, mut changed, codec_private, .. } = rebuild;
-    if end < len {
-        file.set_len(end)?;
-        changed = true;
-    }
+    let Rebuild { tally, cues, clusters, mut sidecar, codec_private, .. } = rebuild;
     file.sync_data()?;
     changed |=
         Ending { end, tally: &tally, cues: &cues, entries: declared.entries, codec_private: codec_private.as_deref() }
@@ -237,13 +236,31 @@ struct Rebuild<'a> {
     cues: Cues,
     open: Option<(Cluster, ClusterHead)>,
     clusters: u64,
+    /// Where the clusters without a block begin that nothing else followed yet.
+    empty_from: Option<u64>,
     damaged_bytes: u64,
     changed: bool,
     /// `av1C`, from the first sequence header.
     codec_private: Option<Vec<u8>>,
 }
 
-impl Rebuild<'_> {
+impl<'a> Rebuild<'a> {
+    fn new(file: &'a dyn StorageFile, declared: Declared, sidecar: Sidecar) -> Self {
+        Self {
+            file,
+            declared,
+            sidecar,
+            tally: Tally::default(),
+            cues: Cues::default(),
+            open: None,
+            clusters: 0,
+            empty_from: None,
+            damaged_bytes: 0,
+            changed: false,
+            codec_private: None,
+        }
+    }
+
     /// Reads all clusters, puts their sizes right and hides damage. Returns the end of the last complete block.
     fn walk(&mut self, len: u64, progress: &mut dyn FnMut(u64, u64)) -> Result<u64, RepairError> {
         let mut walker = Walker::new(FileSource(self.file), FIRST_CLUSTER_AT, len, OnDamage::Skip);
@@ -273,13 +290,9 @@ impl Rebuild<'_> {
         }
         debug_assert!(walker.tail().is_none_or(|tail| tail != Tail::Clean || walker.position() >= len));
         progress(len, len);
-        // A cluster that holds no complete block yet goes with what is cut.
-        let end = match &self.open {
-            Some((cluster, _)) if cluster.is_empty() => cluster.at(),
-            _ => walker.position(),
-        };
-        self.open.take_if(|(cluster, _)| cluster.is_empty());
-        self.end_cluster(end)?;
+        // Clusters that hold no complete block go with what is cut.
+        self.end_cluster(walker.position())?;
+        let end = self.empty_from.unwrap_or(walker.position());
         Ok(end)
     }
 
@@ -320,13 +333,18 @@ impl Rebuild<'_> {
     /// Puts the size of the open cluster right.
     fn end_cluster(&mut self, end: u64) -> Result<(), RepairError> {
         let Some((cluster, head)) = self.open.take() else { return Ok(()) };
-        self.clusters += 1;
+        if cluster.is_empty() {
+            self.empty_from.get_or_insert(cluster.at());
+        } else {
+            self.empty_from = None;
+            self.clusters += 1;
+            self.sidecar.push(&cluster.row(end));
+        }
         let size = end - cluster.at() - CLUSTER_HEAD_LEN;
         if head.size != Some(size) {
             write_all_at(self.file, cluster.at() + CLUSTER_SIZE_IN_CLUSTER, &elements::size_8(size))?;
             self.changed = true;
         }
-        self.sidecar.push(&cluster.row(end));
         Ok(())
     }
 
@@ -354,4 +372,5 @@ impl Source for FileSource<'_> {
 
 /// A sequence header comes first; few are longer than 20 bytes.
 const SEQUENCE_WITHIN: usize = 512;
+const MAX_PASSES: u32 = 8;
 const PROGRESS_STEP: u64 = 8 * 1024 * 1024;
