@@ -115,12 +115,51 @@ describe("a recorded call", () => {
     await onDisk("show", 1_500);
     await shoot(watcher, "watch-live");
     assert.deepEqual(await scan(watcher), []);
+    await onDisk("show", 14_000);
+    await watcher.mouse.move(300, 300);
+    await watcher.getByRole("button", { name: "See what was" }).click();
+    await until("what was, ten seconds ago", () => watcher.evaluate(() => {
+      const clocks = window.reelayTest.clocksOf(window.reelayTest.all("video.shown")).filter((clock) => clock !== null);
+      const ago = clocks.map((clock) => (Date.now() % 2 ** 24) - clock);
+      return ago.some((ms) => ms > 4_000 && ms < 20_000);
+    }));
+    await shoot(watcher, "watch-back");
+    await watcher.getByRole("button", { name: /Go to live/ }).click();
+    await until("live again", () => watcher.evaluate(() => window.reelayTest.clocksOf(window.reelayTest.all("video")).some((clock) => clock !== null && (Date.now() % 2 ** 24) - clock < 2_000)));
     await ana.getByRole("button", { name: "Stop recording" }).click();
     await ana.getByRole("button", { name: /Leave/ }).click();
     await watcher.getByRole("link", { name: "Watch the recording" }).waitFor({ timeout: 20_000 });
     await shoot(watcher, "watch-ended");
     await watcher.context().close();
     await ana.context().close();
+  });
+
+  test("plays while it grows, and on to the end when it is stopped", { timeout: 150_000 }, async () => {
+    const ana = await enter(chromium, server.url, "grow", "Ana");
+    const bo = await enter(firefox, server.url, "grow", "Bo");
+    await Promise.all([sees(ana, "Ana"), sees(bo, "Bo")]);
+    await onDisk("grow", 9_000);
+    const { id } = (await room("grow")).recording;
+    const pages = [];
+    for (const browser of [chromium, firefox]) {
+      const page = await openPage(browser, `${server.url}/recordings/${id}`, { media: "none" });
+      await page.getByText("Still recording").first().waitFor();
+      await until("a picture", async () => (await replayed(page))?.seen.some((clock) => clock !== null));
+      const from = Math.max(...(await api(`/api/recordings/${id}`)).files.map((file) => file.offset_ms));
+      const places = await origins(page, [from + 2_000, from + 500, from + 3_000]);
+      assert.ok(Math.max(...places) - Math.min(...places) <= 300, `pictures disagree: ${places}`);
+      await page.getByRole("button", { name: /play/i }).first().click();
+      await until("it plays past what was known when it was opened", async () => (await replayed(page)).at > from + 6_000, 20_000);
+      pages.push(page);
+    }
+    await shoot(pages[0], "replay-growing");
+    assert.deepEqual(await scan(pages[0]), []);
+    await ana.getByRole("button", { name: "Stop recording" }).click();
+    for (const page of pages) {
+      await page.getByText("Whole: nothing is missing.").waitFor({ timeout: 20_000 });
+      await until("it ends", () => page.evaluate(() => window.reelayTest.all("re-media-group")[0].ended), 60_000);
+    }
+    for (const page of [ana, bo, ...pages]) await page.context().close();
   });
 
   test("a killed server loses nothing that was on disk", { timeout: 120_000 }, async () => {

@@ -1,5 +1,5 @@
 // Fetches a recording: its manifest and what happened in it. Says in one word why it could not.
-import { ApiError, request } from "../api.ts";
+import { api, ApiError, request } from "../api.ts";
 import { VERSION } from "./model.ts";
 import type { Manifest, RecordedEvent } from "./model.ts";
 
@@ -23,7 +23,17 @@ export async function loadManifest(id: string, signal: AbortSignal): Promise<Man
     throw new LoadError(whyOf(error));
   }
   if (manifest.version > VERSION) throw new LoadError("newer");
-  return { ...manifest, files: manifest.files ?? [], participants: manifest.participants ?? [] };
+  const whole = { ...manifest, files: manifest.files ?? [], participants: manifest.participants ?? [] };
+  return whole.state === "recording" ? upToNow(whole, signal) : whole;
+}
+
+/** The manifest on disk is a few seconds old while it grows; the room knows better. */
+async function upToNow(manifest: Manifest, signal: AbortSignal): Promise<Manifest> {
+  const room = await api.room(manifest.room, signal).catch(() => null);
+  if (room?.recording.id !== manifest.id) return manifest;
+  const duration_ms = Math.max(manifest.duration_ms, room.recording.duration_ms);
+  const files = manifest.files.map((file) => (file.open ? { ...file, duration_ms: Math.max(file.duration_ms, duration_ms - file.offset_ms) } : file));
+  return { ...manifest, duration_ms, files };
 }
 
 /** What happened, and where to go on asking while it grows. */

@@ -4,6 +4,7 @@ import { endOf } from "../../client/replay/model.ts";
 import type { ManifestFile } from "../../client/replay/model.ts";
 import { median, PATIENCE, Sync } from "../../client/replay/sync.ts";
 import type { Member } from "../../client/replay/sync.ts";
+import { Growing } from "./growing.ts";
 import { settled } from "./settle.ts";
 
 /** One file and the element that plays it. */
@@ -11,6 +12,8 @@ export interface Part {
   file: ManifestFile;
   url: string;
   media: HTMLMediaElement;
+  /** Where its clusters are listed while it grows; null for a closed file. */
+  indexUrl: string | null;
   /** Never heard: its sound comes from another element. */
   isSilent: boolean;
 }
@@ -24,6 +27,8 @@ interface Playing extends Part {
   retryAt: number | null;
   /** It was started at its first frame and has not been looked at since. */
   isFresh: boolean;
+  /** Feeds the element while the file grows. */
+  growing: Growing | null;
   life: AbortController;
 }
 
@@ -76,12 +81,17 @@ export class Conductor {
       return known ? Object.assign(known, part) : this.adopt(part);
     });
     for (const gone of before.values()) this.release(gone);
-    const isLonger = length > this.length;
+    const isLonger = length > this.length + CLOSE;
     this.length = length;
     this.isGrowing = isGrowing;
     if (isLonger && this.ended) this.ended = false;
     this.arrange(this.position());
     this.tell("durationchange");
+    // It stood at the end of what there was; now there is more, or it has come to its end.
+    if (this.wanted && this.waiting && !this.isRunning && !this.seeking) {
+      if (isLonger) void this.begin();
+      else if (!isGrowing && this.at >= length - CLOSE) this.finish();
+    }
   }
 
   stop(): void {
@@ -98,14 +108,14 @@ export class Conductor {
     if (!this.isRunning) return this.at;
     const active = this.active(this.at);
     const known = median(active.filter(isReady).map(positionOf));
-    if (known !== null) return Math.min(known, this.length);
+    if (known !== null) return this.isGrowing ? known : Math.min(known, this.length);
     // Nobody is there at this time: the wall clock carries on to the next file.
     if (active.length === 0) return Math.min(this.length, this.at + (performance.now() - this.atWall) * this.plainRate);
     return this.at;
   }
 
   get duration(): number {
-    return this.length;
+    return Math.max(this.length, this.at);
   }
 
   /** 0 nothing, 2 a picture for here, 4 enough to go on: the lowest of all that play here. */
@@ -162,7 +172,7 @@ export class Conductor {
     for (const part of active) place(part, this.at);
     // Those that begin soon start from their first frame.
     for (const part of this.parts) {
-      if (part.isLoaded && part.file.offset_ms > this.at && part.media.currentTime > 0) part.media.currentTime = 0;
+      if (part.isLoaded && part.file.offset_ms > this.at && part.media.currentTime > 0) place(part, part.file.offset_ms);
     }
     await settled(active.map((part) => part.media), this.wanted ? 3 : 2, SEEK_WITHIN);
     if (turn !== this.turn) return;
@@ -217,7 +227,12 @@ export class Conductor {
 
   /** Files whose time it is. */
   private inTime(at: number): Playing[] {
-    return this.parts.filter((part) => !part.isBroken && part.file.offset_ms <= at && at < endOf(part.file));
+    return this.parts.filter((part) => !part.isBroken && part.file.offset_ms <= at && at < this.endOf(part));
+  }
+
+  /** A file that grows has no end yet, whatever the manifest knew a moment ago. */
+  private endOf(part: Playing): number {
+    return this.isGrowing && part.file.open ? Number.POSITIVE_INFINITY : endOf(part.file);
   }
 
   /** The same without those that ran out a little before their time. */
@@ -296,7 +311,8 @@ export class Conductor {
     }
     this.tell("timeupdate");
     this.tell("progress");
-    if (at >= this.length - 20 || (active.length === 0 && this.parts.every((part) => part.file.offset_ms <= at) && at >= this.length - CLOSE)) this.finish();
+    const hasOpen = this.isGrowing && active.length > 0;
+    if (!hasOpen && at >= this.length - (active.length === 0 ? CLOSE : 20)) this.finish();
     else if (verdict.hold) this.hold();
   }
 
@@ -347,8 +363,9 @@ export class Conductor {
   private arrange(at: number): void {
     for (const part of this.parts) {
       const { offset_ms } = part.file;
-      const isNear = offset_ms - LEAD <= at && at < endOf(part.file) + 1_000;
-      const isFar = at < offset_ms - KEEP || at > endOf(part.file) + KEEP;
+      const end = this.endOf(part);
+      const isNear = offset_ms - LEAD <= at && at < end + 1_000;
+      const isFar = at < offset_ms - KEEP || at > end + KEEP;
       if (part.retryAt !== null && performance.now() >= part.retryAt) {
         part.retryAt = null;
         this.load(part, at);
@@ -360,14 +377,15 @@ export class Conductor {
   private load(part: Playing, at: number): void {
     part.isLoaded = true;
     part.media.preload = "auto";
-    part.media.src = part.url;
+    part.growing = part.indexUrl !== null && Growing.isPossible ? new Growing(part.media, part.url, part.indexUrl) : null;
+    if (!part.growing) part.media.src = part.url;
     part.media.playbackRate = this.plainRate;
     this.applyVolume(part);
     place(part, at);
   }
 
   private adopt(part: Part): Playing {
-    const playing: Playing = { ...part, isLoaded: false, isBroken: false, retryAt: null, isFresh: false, life: new AbortController() };
+    const playing: Playing = { ...part, isLoaded: false, isBroken: false, retryAt: null, isFresh: false, growing: null, life: new AbortController() };
     part.media.addEventListener("error", () => this.onError(playing), { signal: playing.life.signal });
     for (const name of ["loadeddata", "canplay"]) {
       part.media.addEventListener(name, () => this.tell("progress"), { signal: playing.life.signal });
@@ -431,12 +449,16 @@ function isReady(part: Playing): boolean {
 }
 
 function place(part: Playing, at: number): void {
-  part.media.currentTime = Math.max(0, (at - part.file.offset_ms) / 1000);
+  const seconds = Math.max(0, (at - part.file.offset_ms) / 1000);
+  if (part.growing) part.growing.seek(seconds);
+  else part.media.currentTime = seconds;
 }
 
 function unload(part: Playing): void {
   part.isLoaded = false;
   part.retryAt = null;
+  part.growing?.close();
+  part.growing = null;
   part.media.pause();
   part.media.removeAttribute("src");
   part.media.load();

@@ -70,7 +70,7 @@ export class ReMediaGroup extends ReElement {
     for (const element of this.renderRoot.querySelectorAll<HTMLMediaElement>("[data-file]")) {
       const file = this.manifest.files.find((one) => one.file === element.dataset["file"]);
       const urls = file && media[file.file];
-      if (file && urls) parts.push({ file, url: join(urls.url, "part=1"), media: element, isSilent: ONE_AUDIBLE && element.localName === "video" });
+      if (file && urls) parts.push({ file, url: file.open ? urls.url : join(urls.url, "part=1"), indexUrl: file.open ? (urls.index_url ?? null) : null, media: element, isSilent: ONE_AUDIBLE && element.localName === "video" });
     }
     this.conductor.setParts(parts, lengthOf(this.manifest), state === "recording");
     if (changed.get("manifest") === null) this.tell("loadedmetadata");
