@@ -48,6 +48,7 @@ export const enReplay = {
     volumeOf: (name: string) => `Volume of ${name}`,
     muteOne: (name: string) => `Mute ${name}`,
     unmuteOne: (name: string) => `Unmute ${name}`,
+    pip: "Picture in picture",
     skipSilence: "Skip silence",
     skipped: (time: string) => `${time} of silence skipped`,
     share: "Copy link",

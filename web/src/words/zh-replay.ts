@@ -48,6 +48,7 @@ export const zhReplay: typeof enReplay = {
     volumeOf: (name) => `${name} 的音量`,
     muteOne: (name) => `静音 ${name}`,
     unmuteOne: (name) => `取消静音 ${name}`,
+    pip: "画中画",
     skipSilence: "跳过静音",
     skipped: (time) => `已跳过 ${time} 静音`,
     share: "复制链接",

@@ -7,7 +7,7 @@ export const stylesOfWatch = css`
   re-stage { min-width: 0; min-height: 0; }
   re-sounds { display: none; }
   .quiet { place-self: center; color: var(--text-2); }
-  .past { align-self: center; min-width: 0; max-width: 1200px; max-height: 100%; width: 100%; margin: 56px auto 72px; overflow: auto; }
+  .past { align-self: center; min-width: 0; max-width: 1200px; max-height: calc(100dvh - 160px); width: 100%; margin: 52px auto 68px; overflow: auto; }
   .over { color-scheme: dark; color: var(--text); transition: opacity var(--move); }
   :host([idle]) .over { opacity: 0; }
   .stage[data-back] ~ .over { opacity: 1 !important; }

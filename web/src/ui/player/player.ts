@@ -1,6 +1,8 @@
 // `<reelay-player recording="…">`: one recording with everybody in it, the controls, the timeline, and what is missing.
 import { html, nothing } from "lit";
 import type { PropertyValues, TemplateResult } from "lit";
+import { keyed } from "lit/directives/keyed.js";
+import "media-chrome/dist/lang/zh-CN.js";
 import "media-chrome/dist/media-controller.js";
 import "media-chrome/dist/media-fullscreen-button.js";
 import "media-chrome/dist/media-loading-indicator.js";
@@ -10,12 +12,14 @@ import "media-chrome/dist/media-play-button.js";
 import "media-chrome/dist/media-seek-backward-button.js";
 import "media-chrome/dist/media-seek-forward-button.js";
 import "media-chrome/dist/media-volume-range.js";
+import { setLanguage as setControlLanguage } from "media-chrome/dist/utils/i18n.js";
 import { loadEvents, loadManifest, LoadError } from "../../client/replay/load.ts";
 import type { Failure, Happened } from "../../client/replay/load.ts";
 import { isGrowing, lanes, lengthOf, silences, spots, stops } from "../../client/replay/model.ts";
 import type { Manifest, ManifestFile, RecordedEvent, Span } from "../../client/replay/model.ts";
 import { parseSpan } from "../../client/replay/when.ts";
 import { duration } from "../../words/format.ts";
+import { language } from "../../words/index.ts";
 import { announce } from "../announce.ts";
 import { base, ReElement } from "../base.ts";
 import { icon } from "../elements/icon.ts";
@@ -255,6 +259,8 @@ export class ReelayPlayer extends ReElement {
 
   override render() {
     const { manifest } = this;
+    // The ready-made controls take their words when they are made.
+    setControlLanguage(language() === "zh" ? "zh-CN" : "en");
     if (!manifest) return this.failure ? nothing : html`<re-skeleton class="wait"></re-skeleton>`;
     return html`<div class="player" id="full" @keydown=${this.onKey}>
       <media-controller id="controller" nohotkeys noautohide gesturesdisabled fullscreenelement="full" class="screen" @click=${this.onPicture}>
@@ -265,7 +271,7 @@ export class ReelayPlayer extends ReElement {
         <media-loading-indicator slot="centered-chrome" noautohide></media-loading-indicator>
       </media-controller>
       ${this.notices()}
-      ${this.bar()}
+      ${keyed(language(), this.bar())}
       <div class="below">
         <re-timeline .manifest=${manifest} .events=${this.events} .position=${this.position} .loaded=${this.loaded} @re-seek=${(event: CustomEvent<number>) => this.seek(event.detail)}></re-timeline>
         <re-verdict .manifest=${manifest} @re-seek=${(event: CustomEvent<number>) => this.seek(event.detail)}></re-verdict>
@@ -298,16 +304,22 @@ export class ReelayPlayer extends ReElement {
     }
   }
 
+  /** What a control does and its key, from the list of keys. */
+  private hint(line: number): string {
+    const [key, does] = this.words.replay.keyList[line] ?? ["", ""];
+    return `${does} (${key})`;
+  }
+
   private bar(): TemplateResult {
     const w = this.words.replay;
     const length = this.manifest ? lengthOf(this.manifest) : 0;
     return html`<div class="bar" role="toolbar" aria-label=${w.stage}>
-      <media-play-button mediacontroller="controller"></media-play-button>
-      <media-seek-backward-button mediacontroller="controller" seekoffset="10"></media-seek-backward-button>
-      <media-seek-forward-button mediacontroller="controller" seekoffset="10"></media-seek-forward-button>
+      <media-play-button title=${this.hint(0)} mediacontroller="controller"><span slot="tooltip"></span></media-play-button>
+      <media-seek-backward-button title=${this.hint(1)} mediacontroller="controller" seekoffset="10"><span slot="tooltip"></span></media-seek-backward-button>
+      <media-seek-forward-button title=${this.hint(1)} mediacontroller="controller" seekoffset="10"><span slot="tooltip"></span></media-seek-forward-button>
       <span class="time numbers">${duration(this.position)} <span class="of">/ ${duration(length)}</span></span>
       <span class="gap"></span>
-      <media-mute-button mediacontroller="controller"></media-mute-button>
+      <media-mute-button title=${this.hint(5)} mediacontroller="controller"><span slot="tooltip"></span></media-mute-button>
       <media-volume-range mediacontroller="controller" class="volume"></media-volume-range>
       <span class="choice"><select aria-label=${w.speed} title=${`${w.speed} (< >)`} @change=${(event: Event) => this.setSpeed(Number((event.target as HTMLSelectElement).value))}>
         ${SPEEDS.map((one) => html`<option value=${one} ?selected=${one === this.rate}>${one}×</option>`)}</select>${icon("down", 16)}</span>
@@ -315,8 +327,8 @@ export class ReelayPlayer extends ReElement {
         ${LAYOUTS.map((one) => html`<option value=${one} ?selected=${one === this.layout}>${w.layouts[one]}</option>`)}</select>${icon("down", 16)}</span>
       ${this.silent.length > 0 ? html`<button class="icon quiet" aria-pressed=${this.skips} aria-label=${w.skipSilence} title=${w.skipSilence} @click=${() => (this.skips = !this.skips)}>${icon("sound-off")}</button>` : nothing}
       <button class="icon quiet keys" aria-label=${w.keys} title=${`${w.keys} (?)`} @click=${() => (this.keysOpen = true)}>${icon("keyboard")}</button>
-      <media-pip-button mediacontroller="controller"></media-pip-button>
-      <media-fullscreen-button mediacontroller="controller"></media-fullscreen-button>
+      <media-pip-button title=${w.pip} mediacontroller="controller"><span slot="tooltip"></span></media-pip-button>
+      <media-fullscreen-button title=${this.hint(6)} mediacontroller="controller"><span slot="tooltip"></span></media-fullscreen-button>
     </div>`;
   }
 

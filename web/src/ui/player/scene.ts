@@ -1,6 +1,6 @@
 // What the stage shows at a moment: who is there, why somebody has no picture, and where the tiles go. Pure.
 import { endOf, fileAt, speakerAt, spots } from "../../client/replay/model.ts";
-import type { Lane, RecordedEvent } from "../../client/replay/model.ts";
+import type { Lane, ManifestFile, RecordedEvent } from "../../client/replay/model.ts";
 import { place, shapeFor, withStrip } from "../layout.ts";
 import type { Box, Size } from "../layout.ts";
 
@@ -22,13 +22,14 @@ export interface Face {
 
 /** Somebody who comes back within this time keeps their place meanwhile. */
 const SHORT_ABSENCE = 10_000;
+const SOON = 1_000;
 
 /** The tiles of a moment, in the order of the lanes. Before anybody came, everybody is shown. */
 export function people(lanes: readonly Lane[], events: readonly RecordedEvent[], at: number): Face[] {
   const speaking = lastSpeaking(events, at);
   const loudest = speakerAt(events, at);
   const faces = lanes.flatMap((lane): Face[] => {
-    const file = fileAt(lane, at);
+    const file = fileAt(lane, at) ?? comingAt(lane, at);
     const isScreen = lane.source !== "camera";
     if (!file && (isScreen || !isBetween(lane, at))) return [];
     const holes = file ? spots(file).filter((spot) => spot.from <= at && at < spot.to) : [];
@@ -46,6 +47,11 @@ export function people(lanes: readonly Lane[], events: readonly RecordedEvent[],
   });
   if (faces.length > 0) return faces;
   return lanes.filter((lane) => lane.source === "camera").map((lane) => ({ id: lane.id, isScreen: false, file: null, why: "away", muted: false, speaks: false, loudest: false }));
+}
+
+/** Who comes within the second is shown already: time 0 lies a little before the first picture. */
+function comingAt(lane: Lane, at: number): ManifestFile | null {
+  return lane.files.find((file) => file.offset_ms > at && file.offset_ms - at <= SOON) ?? null;
 }
 
 function lastSpeaking(events: readonly RecordedEvent[], at: number): Set<string> {
