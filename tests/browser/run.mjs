@@ -39,7 +39,7 @@ const child = spawn(
   "unshare",
   [
     ...(isRoot ? ["-n"] : ["-Urn"]),
-    "timeout", "--kill-after=10", "1500",
+    "timeout", "--kill-after=10", "1800",
     "sh", "-c", network, "sh",
     process.execPath, "--test", "--test-concurrency=1", "--test-force-exit", "--test-reporter=spec", ...options, ...files,
   ],

@@ -84,7 +84,7 @@ export async function openPage(browser, url, { viewport = { width: 1280, height:
   const page = await context.newPage();
   opened.add(page);
   page.on("close", () => opened.delete(page));
-  page.setDefaultTimeout(15_000);
+  page.setDefaultTimeout(25_000);
   page.problems = [];
   page.on("pageerror", (error) => page.problems.push(`page error: ${error.message}`));
   page.on("console", (message) => {

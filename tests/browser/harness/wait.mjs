@@ -2,7 +2,7 @@
 import { setInterval as ticks } from "node:timers/promises";
 
 /** Resolves with the first truthy value of `probe`; rejects, saying what was awaited, after `within` ms. */
-export async function until(what, probe, within = 15_000) {
+export async function until(what, probe, within = 25_000) {
   const began = Date.now();
   let last;
   for await (const _ of ticks(50)) {
@@ -21,7 +21,7 @@ export async function until(what, probe, within = 15_000) {
 }
 
 /** Rejects if `promise` takes longer than `within` ms. */
-export async function bounded(what, promise, within = 15_000) {
+export async function bounded(what, promise, within = 25_000) {
   const stop = new AbortController();
   const late = (async () => {
     let first = true;

@@ -22,7 +22,7 @@ for (const name of BROWSERS) {
     });
     after(() => browser?.close());
 
-    test("reads the clock of a synthetic camera over a connection, and hears it", { timeout: 60_000 }, async () => {
+    test("reads the clock of a synthetic camera over a connection, and hears it", { timeout: 120_000 }, async () => {
       const page = await openPage(browser, server.url);
       await page.evaluate(async () => {
         const stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: true });

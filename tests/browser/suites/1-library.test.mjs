@@ -42,7 +42,7 @@ for (const name of BROWSERS) {
     });
     after(() => browser?.close());
 
-    test("lists with posters, newest first, and opens one", { timeout: 60_000 }, async () => {
+    test("lists with posters, newest first, and opens one", { timeout: 120_000 }, async () => {
       const page = await openPage(browser, `${server.url}/recordings`, { media: "none" });
       await listed(page, 6);
       assert.match(await cards(page).first().getAttribute("aria-label"), /interview/);
@@ -55,7 +55,7 @@ for (const name of BROWSERS) {
       await page.context().close();
     });
 
-    test("finds by room, person and chat, keeps it in the address, and says when nothing matches", { timeout: 60_000 }, async () => {
+    test("finds by room, person and chat, keeps it in the address, and says when nothing matches", { timeout: 120_000 }, async () => {
       const page = await openPage(browser, `${server.url}/recordings`, { media: "none" });
       await listed(page, 6);
       const search = page.getByRole("searchbox");
@@ -81,7 +81,7 @@ for (const name of BROWSERS) {
       await page.context().close();
     });
 
-    test("deletes at once and brings back", { timeout: 60_000 }, async () => {
+    test("deletes at once and brings back", { timeout: 120_000 }, async () => {
       const page = await openPage(browser, `${server.url}/recordings`, { media: "none" });
       await listed(page, 6);
       await cards(page).nth(4).hover();
@@ -94,7 +94,7 @@ for (const name of BROWSERS) {
       await page.context().close();
     });
 
-    test("works by keys alone", { timeout: 60_000 }, async () => {
+    test("works by keys alone", { timeout: 120_000 }, async () => {
       const page = await openPage(browser, `${server.url}/recordings`, { media: "none" });
       await listed(page, 6);
       await page.keyboard.press("/");
@@ -115,7 +115,7 @@ for (const name of BROWSERS) {
   });
 }
 
-test("an empty library says what to do", { timeout: 60_000 }, async () => {
+test("an empty library says what to do", { timeout: 120_000 }, async () => {
   const place = temporary("empty");
   const other = await startServer({ recordings: place.path });
   const browser = await launch("chromium");

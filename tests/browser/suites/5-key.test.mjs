@@ -31,7 +31,7 @@ const bearer = (token) => ({ headers: { Authorization: `Bearer ${token}` } });
 const get = async (path, token) => fetch(`${server.url}${path}`, token ? bearer(token) : {});
 
 describe("with a key", () => {
-  test("a stranger gets words, not data", { timeout: 60_000 }, async () => {
+  test("a stranger gets words, not data", { timeout: 120_000 }, async () => {
     const page = await openPage(chromium, `${server.url}/recordings`, { media: "none" });
     await page.getByText("This server wants an access link to show its recordings.").waitFor();
     await shoot(page, "library-locked");
