@@ -61,15 +61,25 @@ struct Track {
     previous: Option<(u32, i64)>,
     returning: u32,
     /// In order, and not placed in time yet.
-    frames: VecDeque<Frame>,
+    frames: VecDeque<Waiting>,
     /// Where the last placed packet ended, by RTP time; `None` where the next has nothing to do with it.
     ended_at: Option<RtpTime>,
     is_muted: bool,
     is_off: bool,
     last_packet_us: Option<i64>,
-    frozen_since_us: Option<i64>,
+    /// Frames were lost that the next ones needed.
+    is_broken: bool,
+    /// When the last placed frame was captured.
+    placed: Option<MediaTime>,
     /// Of streams that are over.
     past: OrderCounters,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    frame: Frame,
+    /// The first one after frames were lost that others needed.
+    ends_freeze: bool,
 }
 
 #[derive(Debug)]
@@ -163,7 +173,7 @@ impl Feed {
             return false;
         }
         // One that waits for its place in time will do.
-        let is_held = stream.order.has_keyframe() || track.frames.iter().any(|frame| frame.is_keyframe);
+        let is_held = stream.order.has_keyframe() || track.frames.iter().any(|held| held.frame.is_keyframe);
         let is_needed = stream.order.needs_keyframe() || (self.timeline.needs_keyframe() && !is_held);
         let needed = is_needed || is_silent;
         self.keyframes.ask(now_us, needed)
@@ -379,16 +389,13 @@ impl Feed {
                 Released::Frame(frame) => {
                     if kind == Kind::Video {
                         self.keyframes.on_frame(now_us, frame.data.len(), frame.is_keyframe);
-                        if let Some(since) = track.frozen_since_us.take() {
-                            self.counters.freeze_us += now_us - since;
-                            self.counters.freeze_max_us = self.counters.freeze_max_us.max(now_us - since);
-                        }
                     }
-                    track.frames.push_back(frame);
+                    let ends_freeze = std::mem::take(&mut track.is_broken);
+                    track.frames.push_back(Waiting { frame, ends_freeze });
                 }
                 Released::Broken => {
                     self.counters.freezes += 1;
-                    track.frozen_since_us = Some(now_us);
+                    track.is_broken = true;
                 }
             }
         }
@@ -401,8 +408,8 @@ impl Feed {
         let epoch = self.tracks[kind as usize].stream.as_ref().map_or(0, |stream| stream.epoch);
         loop {
             let track = &mut self.tracks[kind as usize];
-            let is_next = |frame: &Frame| placing != Placing::BeforeLastEpoch || frame.epoch != epoch;
-            let Some(frame) = track.frames.pop_front_if(|frame| is_next(frame)) else { return };
+            let is_next = |held: &mut Waiting| placing != Placing::BeforeLastEpoch || held.frame.epoch != epoch;
+            let Some(Waiting { frame, ends_freeze }) = track.frames.pop_front_if(is_next) else { return };
             let hz = if kind == Kind::Audio { opus::CLOCK_HZ } else { Codec::Vp8.clock_hz() };
             // Nothing is captured after it arrived or arrives after minutes; such a clock is being corrected, or wrong.
             let at_us = self.clock.map(kind, frame.time.to_us(hz)).clamp(now_us - BEHIND_US, now_us + AHEAD_US);
@@ -411,7 +418,12 @@ impl Feed {
                 self.timeline.require_keyframe_of(kind);
                 continue;
             };
+            let before = track.placed.replace(at);
             if kind == Kind::Video {
+                if let Some(before) = before.filter(|_| ends_freeze) {
+                    self.counters.freeze_us += (at - before).max(0);
+                    self.counters.freeze_max_us = self.counters.freeze_max_us.max(at - before);
+                }
                 self.timeline.push_video(at, frame);
                 continue;
             }

@@ -541,3 +541,29 @@ fn call_that_begins_with_a_keyframe_is_not_asked_for_another() {
     call.run(&arrivals, 4 * SECOND);
     assert!(call.keyframes_wanted.is_empty(), "{:?}", call.keyframes_wanted);
 }
+
+#[test]
+fn heavy_loss_freezes_cleanly_and_says_so() {
+    let mut random = StdRng::seed_from_u64(31);
+    let mut call = Call::both();
+    let mut arrivals = merged(vec![
+        audio().send(0, 30 * SECOND, call.zero, &steady, 32),
+        Source { every: 15, ..video() }.send(0, 30 * SECOND, call.zero, &steady, 33),
+    ]);
+    let is_packet = |arrival: &Arrival| matches!(arrival.item, TapItem::Packet(_));
+    arrivals.retain(|arrival| arrival.at_us < 2 * SECOND || !is_packet(arrival) || random.random_range(0..5) > 0);
+    call.run(&arrivals, 33 * SECOND);
+    assert!(!call.keyframes_wanted.is_empty());
+    let (blocks, feed) = call.finish();
+    // Each frame is one packet here, so a step in its time without a keyframe would be a smear.
+    let picture = real(&blocks, Kind::Video);
+    for pair in picture.windows(2) {
+        let is_next = true_us(pair[1]) - true_us(pair[0]) < 40_000;
+        assert!(is_next || pair[1].is_keyframe, "a hole before {} ms", pair[1].time_ms);
+    }
+    let counters = feed.counters();
+    assert!(counters.audio.lost > 100 && counters.video.lost > 100 && counters.freezes > 10, "{counters:?}");
+    assert!(counters.freeze_us > SECOND && feed.timeline().filled_audio_us > 2 * SECOND);
+    assert!(feed.gaps().iter().any(|gap| gap.kind == Kind::Video && gap.cause == "loss"));
+    assert!(sound_lag_ms(&blocks).abs() <= 25.0, "{}", sound_lag_ms(&blocks));
+}

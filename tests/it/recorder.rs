@@ -374,3 +374,28 @@ fn folder_that_is_taken_away_is_told_and_recording_goes_on_in_a_new_file() {
     assert!(manifest.files[last].file.ends_with("-camera-2.webm"));
     judge(&file(dir.path(), &manifest, last));
 }
+
+#[test]
+fn each_promise_of_the_folder_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(root.join("recordings/README.md")).unwrap();
+    let mut sources = String::new();
+    let mut folders = vec![root.join("src"), root.join("tests/it")];
+    while let Some(folder) = folders.pop() {
+        for item in std::fs::read_dir(folder).unwrap().flatten().map(|item| item.path()) {
+            if item.is_dir() {
+                folders.push(item);
+            } else if item.extension().is_some_and(|extension| extension == "rs") {
+                sources.push_str(&std::fs::read_to_string(item).unwrap());
+            }
+        }
+    }
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| R")).collect();
+    assert_eq!(rows.len(), 23);
+    for row in rows {
+        let tests = row.rsplit('|').nth(1).unwrap();
+        for name in tests.split('`').skip(1).step_by(2) {
+            assert!(sources.contains(&format!("fn {name}(")), "{name} does not exist");
+        }
+    }
+}
