@@ -209,10 +209,11 @@ impl Timeline {
                 return None;
             }
             // What goes out now closes the time before it: silence that came later would have no place any more.
+            // It goes past this block, so that the next one of it is not moved either.
             let missing = at - self.audio.stamp_end;
-            if other == Kind::Audio && missing >= FILL_US {
+            if other == Kind::Audio && missing >= SHORTEST_US {
                 let cause = self.audio.line.cause;
-                self.fill_audio(missing / FILL_US * FILL_US, cause);
+                self.fill_audio((missing + FILL_US - 1) / FILL_US * FILL_US, cause);
                 return self.take(Kind::Audio);
             }
         }

@@ -18,7 +18,11 @@ pub const CLIP_MS: u64 = 3000;
 
 /// VP8, 320×180, 30 frames a second.
 pub fn video() -> Vec<Frame> {
-    let file = read("clip.ivf");
+    ivf(&read("clip.ivf"))
+}
+
+/// The frames of an IVF file, 30 a second.
+pub fn ivf(file: &[u8]) -> Vec<Frame> {
     let mut rest = &file[32..];
     let mut frames = Vec::new();
     while let Some((head, tail)) = rest.split_at_checked(12) {

@@ -27,18 +27,21 @@ pub struct Sender {
     pub rtp_time: u32,
     /// How long a packet is under way.
     pub delay: Duration,
+    /// Other pictures than the clip's.
+    pub video: Option<Vec<Frame>>,
 }
 
 impl Sender {
     /// One that is about to wrap all its numbers.
     pub fn new(start: Instant, rounds: u64) -> Self {
         let delay = Duration::from_millis(10);
-        Self { start, rounds, ssrc: 1000, seq: 65_500, rtp_time: u32::MAX - 100_000, delay }
+        Self { start, rounds, ssrc: 1000, seq: 65_500, rtp_time: u32::MAX - 100_000, delay, video: None }
     }
 
     /// The frames that are sent, in order.
     pub fn frames(&self, kind: Kind) -> Vec<Frame> {
-        let clip = if kind == Kind::Video { clip::video() } else { clip::audio() };
+        let video = || self.video.clone().unwrap_or_else(clip::video);
+        let clip = if kind == Kind::Video { video() } else { clip::audio() };
         let mut all = Vec::new();
         for round in 0..self.rounds {
             let within = clip.iter().filter(|frame| frame.time_ms < CLIP_MS);

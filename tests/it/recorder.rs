@@ -399,3 +399,60 @@ fn each_promise_of_the_folder_names_tests_that_exist() {
         }
     }
 }
+
+#[test]
+fn new_size_of_the_picture_stays_in_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = dir.path().join("small.ivf");
+    let made = std::process::Command::new("ffmpeg")
+        .args("-v error -f lavfi -i testsrc=size=160x90:rate=30:duration=1 -c:v libvpx -b:v 60k -f ivf".split(' '))
+        .arg(&small)
+        .status();
+    assert!(made.expect("ffmpeg is needed").success());
+    let folder = dir.path().join("recordings");
+    let mut stage = Stage::new(&folder, |_| {});
+    let person = stage.join(1, Consent::NotAsked);
+    let (audio, video) = (stage.publish(&person, Kind::Audio), stage.publish(&person, Kind::Video));
+    stage.until("both tracks are tapped", |stage| stage.taps.len() == 2);
+    let large = past(2);
+    let large = Sender { rounds: 1, ..large };
+    let packets = large.items(Kind::Video).iter().filter(|(_, item)| matches!(item, TapItem::Packet(_))).count();
+    let small = Sender {
+        start: large.start + Duration::from_secs(3),
+        seq: large.seq.wrapping_add(packets as u16),
+        rtp_time: large.rtp_time.wrapping_add(90 * 3000),
+        video: Some(crate::clip::ivf(&std::fs::read(&small).unwrap())),
+        ..large.clone()
+    };
+    send_both(&stage, &large, &audio, &video);
+    stage.send(&video, small.items(Kind::Video).into_iter().map(|(_, item)| item));
+    stage.until("it records", |stage| stage.room.state == RecordingState::Recording);
+    stage.stop();
+    let manifest = stage.until_closed();
+    assert_eq!(manifest.files.len(), 1);
+    let path = file(&folder, &manifest, 0);
+    assert_eq!(judge(&path).0, 120);
+    let sizes = &manifest.files[0].report.as_ref().unwrap().sizes;
+    assert_eq!(sizes.iter().map(|size| (size.1, size.2)).collect::<Vec<_>>(), [(320, 180), (160, 90)]);
+}
+
+#[test]
+fn full_tap_drops_and_counts_and_never_waits() {
+    let (queue, items) = std::sync::mpsc::channel();
+    let (tap, budget) = Tap::new(reelay::media::TapKey(1), queue);
+    let sender = past(1);
+    let (_, packet) = sender.items(Kind::Audio).remove(0);
+    let TapItem::Packet(packet) = packet else { panic!("the first item is a packet") };
+    let large = reelay::media::TapPacket { payload: vec![0; 100_000].into(), ..packet };
+    for _ in 0..200 {
+        assert!(tap.send(TapItem::Packet(large.clone())));
+    }
+    assert!(budget.queued() <= reelay::media::TAP_LIMIT_BYTES);
+    let taken: Vec<_> = items.try_iter().map(|(_, item)| budget.release(item.cost())).collect();
+    assert!(tap.send(TapItem::Packet(large)));
+    let counted = items.try_iter().find_map(|(_, item)| match item {
+        TapItem::Overflow { packets } => Some(packets),
+        _ => None,
+    });
+    assert_eq!(taken.len() as u64 + counted.unwrap(), 200);
+}
