@@ -28,8 +28,9 @@ const SOON = 1_000;
 export function people(lanes: readonly Lane[], events: readonly RecordedEvent[], at: number): Face[] {
   const speaking = lastSpeaking(events, at);
   const loudest = speakerAt(events, at);
+  const isBeforeAll = lanes.every((lane) => lane.files.every((file) => file.offset_ms > at));
   const faces = lanes.flatMap((lane): Face[] => {
-    const file = fileAt(lane, at) ?? comingAt(lane, at);
+    const file = fileAt(lane, at) ?? (isBeforeAll ? comingAt(lane, at) : null);
     const isScreen = lane.source !== "camera";
     if (!file && (isScreen || !isBetween(lane, at))) return [];
     const holes = file ? spots(file).filter((spot) => spot.from <= at && at < spot.to) : [];
@@ -49,7 +50,7 @@ export function people(lanes: readonly Lane[], events: readonly RecordedEvent[],
   return lanes.filter((lane) => lane.source === "camera").map((lane) => ({ id: lane.id, isScreen: false, file: null, why: "away", muted: false, speaks: false, loudest: false }));
 }
 
-/** Who comes within the second is shown already: time 0 lies a little before the first picture. */
+/** Who comes within the second is shown already while nobody is there: time 0 lies a little before the first picture. */
 function comingAt(lane: Lane, at: number): ManifestFile | null {
   return lane.files.find((file) => file.offset_ms > at && file.offset_ms - at <= SOON) ?? null;
 }
