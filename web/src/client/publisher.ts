@@ -96,7 +96,13 @@ export class Publisher {
     const microphone = this.lines.find((line) => line.source === "camera" && line.kind === "audio")?.transceiver.mid;
     const screen = this.lines.find((line) => line.source === "screen1" && line.kind === "audio")?.transceiver.mid;
     const mids = new Set([this.stereo ? microphone : null, screen].filter((mid) => typeof mid === "string"));
-    await this.connection.setRemoteDescription({ type: "answer", sdp: withStereo(sdp, mids) });
+    try {
+      await this.connection.setRemoteDescription({ type: "answer", sdp: withStereo(sdp, mids) });
+    } catch {
+      // An answer that the browser refuses must not be the last: take the offer back, the mender makes the next.
+      await this.onRefused();
+      return;
+    }
     this.isPending = false;
     if (this.sizeTimer === undefined) this.holdSize();
     for (const candidate of this.remoteEarly.splice(0)) await this.addCandidate(candidate);
