@@ -82,6 +82,11 @@ export async function openPage(browser, url, { viewport = { width: 1280, height:
   );
   await context.addInitScript(inPage, { media, tone });
   const page = await context.newPage();
+  // How the pages do on a machine that is so many times slower: REELAY_SLOW=6.
+  if (!isFirefox && process.env.REELAY_SLOW) {
+    const session = await context.newCDPSession(page);
+    await session.send("Emulation.setCPUThrottlingRate", { rate: Number(process.env.REELAY_SLOW) });
+  }
   opened.add(page);
   page.on("close", () => opened.delete(page));
   page.setDefaultTimeout(25_000);

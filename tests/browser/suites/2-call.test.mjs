@@ -153,7 +153,7 @@ describe("a call across browsers", () => {
   });
 });
 
-test("looks right on every screen", { timeout: 120_000 }, async () => {
+test("looks right on every screen", { timeout: 300_000 }, async () => {
   const bo = await enter(firefox, server.url, "screens", "Bo");
   for (const [size, viewport] of Object.entries(VIEWPORTS)) {
     const page = await enter(chromium, server.url, "screens", "Ana", { viewport });

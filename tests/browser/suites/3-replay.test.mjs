@@ -198,7 +198,7 @@ for (const name of BROWSERS) {
   });
 }
 
-test("looks right on every screen", { timeout: 120_000 }, async () => {
+test("looks right on every screen", { timeout: 300_000 }, async () => {
   for (const scheme of ["light", "dark"]) {
     const browser = await launch("chromium", { scheme });
     for (const [size, viewport] of Object.entries(VIEWPORTS)) {

@@ -75,9 +75,10 @@ export const base = css`
     display: inline-flex; align-items: center; justify-content: center; gap: var(--s2);
     min-height: 44px; padding: 0 var(--s4); border: 1px solid var(--edge); border-radius: var(--r2);
     background: var(--surface); color: var(--text); font: 600 var(--t3)/1.2 var(--font);
-    text-decoration: none; cursor: pointer; transition: background var(--fast), border-color var(--fast);
+    text-decoration: none; cursor: pointer;
   }
-  button:hover, .button:hover { background: var(--sunken); }
+  /* Only under the pointer: a button that becomes the main one must not fade, its text would be unreadable half-way. */
+  button:hover, .button:hover { background: var(--sunken); transition: background var(--fast), border-color var(--fast); }
   button[disabled] { opacity: .55; cursor: not-allowed; }
   .main { background: var(--accent); border-color: var(--accent); color: var(--on-accent); }
   .main:hover { background: var(--accent-hover); border-color: var(--accent-hover); }
