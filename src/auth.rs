@@ -5,6 +5,7 @@ mod jwt;
 mod link;
 mod signed;
 
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reelay_signaling::{ErrorCode, Grants, RoomName};
@@ -82,6 +83,8 @@ pub struct Caller {
     pub consent: bool,
     /// No key is set: this machine only, everybody may do everything.
     pub open: bool,
+    /// Where they are, if the door has told.
+    pub address: Option<IpAddr>,
 }
 
 /// What a token says.
@@ -185,12 +188,18 @@ impl Caller {
             expires: None,
             consent: true,
             open: true,
+            address: None,
         }
     }
 
     /// Somebody without a token, where none is needed.
     pub fn nobody() -> Self {
         Self { grants: Grants::default(), scope: Scope::None, consent: false, open: false, ..Self::open() }
+    }
+
+    /// The same caller, at this address.
+    pub fn at(self, address: Option<IpAddr>) -> Self {
+        Self { address, ..self }
     }
 
     /// Whether `grant` is given, in `room` if one is meant; without a room it must hold for every room.
@@ -252,6 +261,7 @@ impl From<Claims> for Caller {
             expires: UNIX_EPOCH.checked_add(Duration::from_secs(claims.exp)),
             consent: claims.consent,
             open: false,
+            address: None,
         }
     }
 }

@@ -138,6 +138,26 @@ pub struct Limits {
     pub watchers_per_room: usize,
     /// Signaling sockets at the same time.
     pub sockets: usize,
+    /// Signaling sockets of one address.
+    pub sockets_per_address: usize,
+    /// HTTP connections at the same time, sockets included.
+    pub connections: usize,
+    /// HTTP connections of one address; behind a trusted proxy, requests of one client that are being answered.
+    pub connections_per_address: usize,
+    /// New rooms that one address may open in a minute.
+    pub new_rooms_per_minute: u32,
+    /// Media connections of one media thread that are being set up.
+    pub half_open_peers: usize,
+    /// Media connections of one address that are being set up.
+    pub half_open_per_address: usize,
+    /// How long a media connection may take until its first check works.
+    pub connect_timeout: Span,
+    /// How long a WHIP publisher may send nothing.
+    pub whip_idle_timeout: Span,
+    /// How long a request may take to be asked.
+    pub header_timeout: Span,
+    /// Bytes a second that a request's body comes with at least.
+    pub body_rate: Size,
     /// One signaling message.
     pub message_bytes: Size,
     /// Signaling messages of one client per second, on average.
@@ -291,6 +311,16 @@ impl Default for Limits {
             participants_per_room: 25,
             watchers_per_room: 500,
             sockets: 4_000,
+            sockets_per_address: 128,
+            connections: 10_000,
+            connections_per_address: 512,
+            new_rooms_per_minute: 30,
+            half_open_peers: 200,
+            half_open_per_address: 32,
+            connect_timeout: Span::from_secs(15),
+            whip_idle_timeout: Span::from_secs(60),
+            header_timeout: Span::from_secs(10),
+            body_rate: Size(1024),
             message_bytes: Size(256 * 1024),
             messages_per_second: 50,
             message_burst: 200,
@@ -397,6 +427,9 @@ impl Config {
             return fail(
                 "limits.messages_per_second and limits.message_burst are at least 1, limits.send_queue at least 16",
             );
+        }
+        if self.limits.body_rate.0 == 0 || self.limits.header_timeout.0 < Duration::from_millis(100) {
+            return fail("limits.body_rate is at least 1B, limits.header_timeout at least 100ms");
         }
         if self.limits.ping_interval.0 < Duration::from_millis(100) {
             return fail("limits.ping_interval is at least 100ms");

@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 pub mod http;
 pub mod media;
+pub mod places;
 pub mod qr;
 pub mod recording;
 pub mod room;

@@ -19,6 +19,7 @@ use crate::config::{Config, RecordingStart, RecordingTracks};
 use crate::http::{self, App, Phase, ServerInfo, Shutdown};
 use crate::media::socket::local_addresses;
 use crate::media::{self, Media};
+use crate::places::Places;
 use crate::recording::intake::Intake;
 use crate::recording::library::Library;
 use crate::recording::{self, ConsentPolicy, Recorder, RecorderThread, StartPolicy, Tracks, Update};
@@ -87,6 +88,8 @@ async fn serve(mut config: Config, launch: Launch, started: Instant) -> anyhow::
     let app = App {
         auth: Arc::new(Auth::new(&config.auth.key, config.auth.max_lifetime.0, config.auth.media_url_lifetime.0)),
         sockets: Arc::new(Semaphore::new(config.limits.sockets)),
+        sockets_each: Places::new(config.limits.sockets_per_address),
+        connections: Places::new(config.limits.connections_per_address),
         config: Arc::new(config),
         rooms: rooms.clone(),
         media: media.clone(),
@@ -207,7 +210,8 @@ fn start_media(config: &Config) -> anyhow::Result<(Media, media::MediaThreads)> 
         shards: config.media.shards,
         addresses: config.media.addresses.clone(),
         external_ip: config.media.external_ip,
-        ..media::Options::default()
+        half_open_peers: config.limits.half_open_peers,
+        peer: media::PeerLimits { ice: config.limits.connect_timeout.0, ..media::PeerLimits::default() },
     };
     Media::start(options).map_err(|error| match error {
         media::StartError::Bind { port, source } if source.kind() == std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
@@ -249,6 +253,7 @@ fn room_options(config: &Config) -> room::Options {
     let ice = IceServer { urls: urls.clone(), username: None, credential: None };
     room::Options {
         limits: config.limits.clone(),
+        setups: Places::new(config.limits.half_open_per_address),
         watch: config.room.watch,
         may_record: config.recording.start != RecordingStart::Off,
         consent_required: config.consent_required(),

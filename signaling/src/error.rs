@@ -47,6 +47,8 @@ codes! {
     Forbidden => "forbidden",
     /// The page's origin is not allowed.
     OriginRefused => "origin-refused",
+    /// No media connection came about in time.
+    NoConnection => "no-connection",
     /// No such room.
     RoomNotFound => "room-not-found",
     /// The room has as many people as it may have.
@@ -59,6 +61,8 @@ codes! {
     TooFast => "too-fast",
     /// Too large; the message names the limit.
     TooLarge => "too-large",
+    /// The body of a request trickles in; the message names the limit.
+    TooSlow => "too-slow",
     /// Watching is not allowed in this room.
     WatchOff => "watch-off",
     /// The session to resume is gone.

@@ -11,6 +11,7 @@ use super::rooms::LanConfig;
 use crate::auth::Auth;
 use crate::config::Config;
 use crate::media::Media;
+use crate::places::Places;
 use crate::recording::Recorder;
 use crate::recording::library::Library;
 use crate::room::Rooms;
@@ -34,6 +35,10 @@ pub struct App {
     pub recorder: Recorder,
     /// Places for signaling sockets.
     pub sockets: Arc<Semaphore>,
+    /// Places for the signaling sockets of one address.
+    pub sockets_each: Places,
+    /// Places for the connections of one address.
+    pub connections: Places,
     /// Whether the server takes new things, drains or stops.
     pub shutdown: Shutdown,
     /// Where the server listens.

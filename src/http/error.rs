@@ -173,8 +173,9 @@ pub fn status_of(code: ErrorCode) -> StatusCode {
         C::NameTaken | C::RecordingActive | C::NotRecording => StatusCode::CONFLICT,
         C::TooFast => StatusCode::TOO_MANY_REQUESTS,
         C::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        C::TooSlow => StatusCode::REQUEST_TIMEOUT,
         C::NoCommonCodec => StatusCode::NOT_ACCEPTABLE,
-        C::RoomFull | C::TooManyRooms | C::LimitReached | C::Overloaded | C::Draining => {
+        C::NoConnection | C::RoomFull | C::TooManyRooms | C::LimitReached | C::Overloaded | C::Draining => {
             StatusCode::SERVICE_UNAVAILABLE
         }
         C::DiskFull => StatusCode::INSUFFICIENT_STORAGE,

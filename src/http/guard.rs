@@ -1,15 +1,21 @@
 //! What holds for every request: who may call from where, and the headers that keep a browser careful.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use axum::extract::{ConnectInfo, Request, State};
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use hyper::body::{Frame, SizeHint};
 use reelay_signaling::ErrorCode;
 
 use super::app::App;
+use super::caller::{address_of, peer_of};
 use super::error::Problem;
+use crate::places::Place;
 
 /// Whom a path is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +32,9 @@ enum Reach {
 pub(super) async fn guard(State(app): State<App>, request: Request, next: Next) -> Response {
     let reach = reach_of(request.uri(), app.auth.is_open());
     let origin = request.headers().get(header::ORIGIN).cloned();
-    let mut response = match check(&app, &request, reach) {
-        Ok(()) if is_preflight(&request) && reach != Reach::Page => preflight(request.uri().path()),
-        Ok(()) => next.run(request).await,
+    let mut response = match check(&app, &request, reach).and_then(|()| place_of(&app, &request)) {
+        Ok(_) if is_preflight(&request) && reach != Reach::Page => preflight(request.uri().path()),
+        Ok(place) => next.run(request).await.map(|body| Body::new(Held { body, _place: place })),
         Err(problem) => problem.into_response(),
     };
     let is_refused = response.status() == StatusCode::FORBIDDEN && reach == Reach::Ours;
@@ -73,18 +79,50 @@ fn check(app: &App, request: &Request, reach: Reach) -> Result<(), Problem> {
     Err(Problem::new(ErrorCode::OriginRefused, "pages of this origin may not use this server (http.origins)"))
 }
 
+/// Clients of a trusted proxy share its connections, so it is their requests that are counted.
+fn place_of(app: &App, request: &Request) -> Result<Option<Place>, Problem> {
+    let is_proxied = peer_of(request.extensions()).is_some_and(|peer| app.config.http.trusted_proxies.contains(&peer));
+    if !is_proxied {
+        return Ok(None);
+    }
+    let address = address_of(app, request.extensions(), request.headers());
+    app.connections.take(address).map(Some).ok_or_else(|| {
+        let limit = app.connections.limit();
+        let text = format!("{limit} requests of this address are being answered (limits.connections_per_address)");
+        Problem::new(ErrorCode::LimitReached, text)
+    })
+}
+
+/// An answer that keeps its place until it is read.
+struct Held {
+    body: Body,
+    _place: Option<Place>,
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 /// The host and port by which the client knows this server.
 fn host_of(app: &App, request: &Request) -> Option<String> {
     let text = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let is_proxied = peer_of(request).is_some_and(|peer| app.config.http.trusted_proxies.contains(&peer));
+    let is_proxied = peer_of(request.extensions()).is_some_and(|peer| app.config.http.trusted_proxies.contains(&peer));
     let forwarded = text(HeaderName::from_static("x-forwarded-host")).filter(|_| is_proxied);
     let host = forwarded.or_else(|| text(header::HOST)).or_else(|| request.uri().authority().map(|a| a.as_str()))?;
     Some(host.trim().to_ascii_lowercase())
-}
-
-fn peer_of(request: &Request) -> Option<IpAddr> {
-    let info = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
-    Some(info.0.ip().to_canonical())
 }
 
 /// `localhost` or an address: names that no foreign DNS server can point here.

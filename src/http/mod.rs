@@ -5,6 +5,7 @@ mod app;
 mod assets;
 mod caller;
 mod clusters;
+mod doorman;
 pub mod error;
 mod events;
 mod files;
@@ -14,6 +15,7 @@ mod health;
 mod lan;
 mod listen;
 mod openapi;
+mod pace;
 mod range;
 mod recordings;
 mod rooms;
@@ -70,6 +72,7 @@ pub fn router(app: App) -> Router {
             Problem::new(ErrorCode::MethodNotAllowed, "this address does not take this method")
         })
         .layer(DefaultBodyLimit::max(body_limit))
+        .layer(middleware::from_fn_with_state(app.clone(), pace::pace))
         .layer(CompressionLayer::new().compress_when(is_page_part))
         .layer(middleware::from_fn_with_state(app.clone(), guard::guard))
         .with_state(app)

@@ -1,5 +1,6 @@
 //! The WebSocket `/signal`: one task per socket that carries messages between a client and its room.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
@@ -11,16 +12,26 @@ use reelay_signaling::{
 use tokio::time::{MissedTickBehavior, interval, timeout, timeout_at};
 
 use super::app::{App, Phase};
+use super::caller::ClientAddress;
 use super::error::Problem;
 use crate::auth::{Caller, Refusal};
 use crate::config::{Limits, Watch};
 use crate::room::{Inbox, Outbound, Session, outbound};
 
 /// `GET /signal`: becomes a socket that speaks `reelay.v1`.
-pub(super) async fn upgrade(State(app): State<App>, socket: WebSocketUpgrade) -> Result<Response, Problem> {
+pub(super) async fn upgrade(
+    State(app): State<App>,
+    ClientAddress(address): ClientAddress,
+    socket: WebSocketUpgrade,
+) -> Result<Response, Problem> {
     if app.shutdown.phase() == Phase::Stopping {
         return Err(Problem::new(ErrorCode::Draining, "this server stops"));
     }
+    let own_place = app.sockets_each.take(address).ok_or_else(|| {
+        let limit = app.sockets_each.limit();
+        let text = format!("{limit} sockets of this address are open already (limits.sockets_per_address)");
+        Problem::new(ErrorCode::LimitReached, text)
+    })?;
     let limit = app.config.limits.sockets;
     let place = app.sockets.clone().try_acquire_owned().map_err(|_| {
         Problem::new(ErrorCode::LimitReached, format!("{limit} sockets are open already (limits.sockets)"))
@@ -33,14 +44,15 @@ pub(super) async fn upgrade(State(app): State<App>, socket: WebSocketUpgrade) ->
     let hard_limit = app.config.limits.message_bytes.0 as usize * 2;
     let socket = socket.max_message_size(hard_limit).max_frame_size(hard_limit);
     Ok(socket.on_upgrade(move |socket| async move {
-        Connection::new(socket, app).run().await;
-        drop(place);
+        Connection::new(socket, app, address).run().await;
+        drop((place, own_place));
     }))
 }
 
 struct Connection {
     socket: WebSocket,
     app: App,
+    address: Option<IpAddr>,
     pace: Pace,
     last_heard: Instant,
 }
@@ -54,9 +66,9 @@ enum End {
 }
 
 impl Connection {
-    fn new(socket: WebSocket, app: App) -> Self {
+    fn new(socket: WebSocket, app: App, address: Option<IpAddr>) -> Self {
         let pace = Pace::new(&app.config.limits, Instant::now());
-        Self { socket, app, pace, last_heard: Instant::now() }
+        Self { socket, app, address, pace, last_heard: Instant::now() }
     }
 
     async fn run(mut self) {
@@ -86,7 +98,7 @@ impl Connection {
             };
             let (out, inbox) = outbound(self.app.config.limits.send_queue);
             let entered = match message {
-                ClientMessage::Join(message) => join(&self.app, message, out).await,
+                ClientMessage::Join(message) => join(&self.app, self.address, message, out).await,
                 ClientMessage::Resume { token, media } => self.app.rooms.resume(&token, media, out).await,
                 _ => Err(refusal(ErrorCode::JoinFirst, "the first message is 'join' or 'resume'")),
             };
@@ -220,13 +232,13 @@ impl Connection {
     }
 }
 
-async fn join(app: &App, message: Join, out: Outbound) -> Result<Session, Refusal> {
+async fn join(app: &App, address: Option<IpAddr>, message: Join, out: Outbound) -> Result<Session, Refusal> {
     let is_open_watch = message.role == Role::Watch && app.config.room.watch == Watch::Open;
     let caller = match app.auth.caller(message.token.as_deref()) {
         Err(_) if is_open_watch && message.token.is_none() => Caller::nobody(),
         caller => caller?,
     };
-    app.rooms.enter(caller, message, out).await
+    app.rooms.enter(caller.at(address), message, out).await
 }
 
 /// How many messages a client may send: a bucket of `burst` that fills at `rate`.

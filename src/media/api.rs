@@ -1,6 +1,7 @@
 //! What the control plane and the media plane say to each other: plain values, no `rtc` types.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use reelay_signaling::{ErrorCode, ParticipantId, TrackId};
 use tokio::sync::{mpsc, oneshot};
@@ -64,6 +65,15 @@ pub enum Command {
         room: RoomKey,
         /// The connection.
         peer: PeerKey,
+    },
+    /// Close a publishing connection that sends no media for so long.
+    CloseIdle {
+        /// The room.
+        room: RoomKey,
+        /// The connection.
+        peer: PeerKey,
+        /// How long.
+        after: Duration,
     },
     /// Switch a track off in the forwarding, whatever its publisher sends (a host's mute).
     Block {
@@ -184,6 +194,7 @@ impl Command {
             | Self::Publish { room, .. }
             | Self::PeerCandidate { room, .. }
             | Self::ClosePeer { room, .. }
+            | Self::CloseIdle { room, .. }
             | Self::Block { room, .. }
             | Self::OpenLeg { room, .. }
             | Self::OpenWhepLeg { room, .. }

@@ -94,6 +94,7 @@ pub struct Peer {
     ssrcs: HashSet<u32>,
     flood: Flood,
     goodbye: Option<Goodbye>,
+    idle: Option<Idle>,
     actions: VecDeque<PeerAction>,
     dropped: u64,
 }
@@ -113,6 +114,15 @@ enum Phase {
 struct Goodbye {
     at: Instant,
     packets: u64,
+}
+
+/// A connection that is closed when no media comes for so long.
+#[derive(Debug, Clone, Copy)]
+struct Idle {
+    after: Duration,
+    last: Instant,
+    /// When to look next; a later packet moves `last` only.
+    check: Instant,
 }
 
 impl Peer {
@@ -145,6 +155,7 @@ impl Peer {
             ssrcs: HashSet::new(),
             flood: Flood::new(now, context.limits.packets_per_second),
             goodbye: None,
+            idle: None,
             actions: VecDeque::new(),
             dropped: 0,
         };
@@ -256,6 +267,14 @@ impl Peer {
                 self.close();
             }
         }
+        if let Some(idle) = &mut self.idle
+            && now >= idle.check
+        {
+            idle.check = idle.last + idle.after;
+            if now >= idle.check {
+                self.close();
+            }
+        }
     }
 
     /// When [`Peer::on_timeout`] is to be called.
@@ -266,7 +285,8 @@ impl Peer {
             Phase::Over => return None,
         };
         let goodbye = self.goodbye.map(|goodbye| goodbye.at + GOODBYE_DOUBT);
-        [own, goodbye, self.link.poll_timeout()].into_iter().flatten().min()
+        let idle = self.idle.map(|idle| idle.check);
+        [own, goodbye, idle, self.link.poll_timeout()].into_iter().flatten().min()
     }
 
     /// Takes in what the connection has to say; to be called after each batch, before polling.
@@ -300,6 +320,11 @@ impl Peer {
         self.link.poll_datagram()
     }
 
+    /// Closes the connection when it carries no media for so long.
+    pub fn close_idle(&mut self, now: Instant, after: Duration) {
+        self.idle = Some(Idle { after, last: now, check: now + after });
+    }
+
     /// Ends the connection and its tracks.
     pub fn close(&mut self) {
         if self.phase == Phase::Over {
@@ -331,6 +356,9 @@ impl Peer {
     fn on_packet(&mut self, packet: ReceivedPacket) {
         let Some(line) = self.lines.get(packet.line) else { return };
         let Some(track) = line.track.clone() else { return };
+        if let Some(idle) = &mut self.idle {
+            idle.last = packet.arrival;
+        }
         let live = &mut self.live[packet.line];
         if *live != Some(packet.codec) {
             let had_other = live.replace(packet.codec).is_some();

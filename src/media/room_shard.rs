@@ -152,6 +152,12 @@ impl Room {
                     self.touch(peer);
                 }
             }
+            Command::CloseIdle { peer, after, .. } => {
+                if let Some(state) = self.peers.get_mut(&peer) {
+                    state.peer.close_idle(turn.now, after);
+                    self.touch(peer);
+                }
+            }
             Command::Block { track, blocked, .. } => {
                 self.viewers.block(turn.now, &track, blocked);
                 if blocked {

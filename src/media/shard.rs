@@ -225,7 +225,9 @@ impl Core {
         }
         let most = self.options.half_open_peers;
         if self.rooms.values().map(|room| room.peers().1).sum::<usize>() >= most {
-            let message = format!("{most} publishing connections are being set up; try again in a moment");
+            let message = format!(
+                "{most} publishing connections are being set up (limits.half_open_peers); try again in a moment"
+            );
             return Err(MediaError { code: ErrorCode::LimitReached, message });
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! One stay in a room, and the way to its client.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::web::WebDoor;
 use crate::media::{LegKey, PeerKey};
+use crate::places::Place;
 
 /// One life of a socket; never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -105,6 +107,10 @@ pub(super) struct Member {
     pub lost_at: Option<Instant>,
     /// When the token ends.
     pub expires: Option<Instant>,
+    /// Where they came from.
+    pub address: Option<IpAddr>,
+    /// Held while a media connection of this stay is being set up.
+    pub setup: Option<Place>,
     pub peer: Option<PeerKey>,
     pub leg: Option<Leg>,
     /// The receiving connection broke and is not to be opened again by itself.

@@ -83,7 +83,10 @@ impl RoomState {
         let tracks = declared(&self.members[index].id, tracks)?;
         let peer = match self.members[index].peer {
             Some(peer) => peer,
-            None => PeerKey(self.next_key()),
+            None => {
+                self.members[index].setup = Some(self.setup_of(self.members[index].address)?);
+                PeerKey(self.next_key())
+            }
         };
         let member = &mut self.members[index];
         member.peer = Some(peer);

@@ -21,6 +21,7 @@ use reelay_signaling::{ErrorCode, IceServer, ParticipantId, Source};
 use crate::auth::{Caller, Refusal};
 use crate::config::{Limits, Watch};
 use crate::media::{Command, RoomKey};
+use crate::places::Places;
 
 pub use event::{RoomEvent, What};
 pub use fragment::Fragment;
@@ -34,6 +35,8 @@ pub use web::{SdpAnswer, WebAction, WebRequest};
 pub struct Options {
     /// How much is enough.
     pub limits: Limits,
+    /// Places for media connections that are being set up, for each address.
+    pub setups: Places,
     /// Who may watch.
     pub watch: Watch,
     /// False when this server never records.

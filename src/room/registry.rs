@@ -1,6 +1,7 @@
 //! All live rooms: opened by who comes first, owned here, gone when empty.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -15,9 +16,10 @@ use super::member::{Outbound, SessionKey};
 use super::stay::{may_enter_at_all, resume_expired};
 use super::task::{self, Input};
 use super::web::{SdpAnswer, WebAction, WebRequest};
-use super::{MediaLink, Options, RoomEvent, Snapshot, refusal};
+use super::{MediaLink, Now, Options, RoomEvent, Snapshot, refusal};
 use crate::auth::{Caller, Grant, Refusal};
 use crate::media::RoomKey;
+use crate::places::Rates;
 
 /// All live rooms; cheap to clone.
 #[derive(Clone)]
@@ -33,6 +35,8 @@ pub(super) struct Inner {
     web_sessions: Mutex<HashMap<String, RoomHandle>>,
     tasks: Mutex<JoinSet<()>>,
     count: watch::Sender<usize>,
+    /// How often each address opens a room.
+    openings: Rates,
     is_draining: AtomicBool,
 }
 
@@ -60,6 +64,7 @@ impl Rooms {
     /// No room yet. Events of all rooms go to `observer`, which must be read.
     pub fn new(options: Options, media: MediaLink, observer: mpsc::Sender<RoomEvent>) -> Self {
         Self(Arc::new(Inner {
+            openings: Rates::new(options.limits.new_rooms_per_minute),
             options: Arc::new(options),
             media,
             observer,
@@ -80,10 +85,10 @@ impl Rooms {
         // Before the room is opened: who may not enter opens none.
         may_enter_at_all(&self.0.options, &caller, join.role, &join.room)?;
         let key = self.new_session();
-        let name = join.room.clone();
+        let (name, from) = (join.room.clone(), caller.address);
         let (reply, answer) = oneshot::channel();
         let input = Input::Enter { caller, join: Box::new(join), session: (key, outbound), reply };
-        let room = self.deliver(&name, input)?;
+        let room = self.deliver(&name, from, input)?;
         let participant = answer.await.map_err(|_| room_gone())??;
         Ok(Session { participant, room, key })
     }
@@ -116,11 +121,12 @@ impl Rooms {
         let id = action.id().to_owned();
         let opens_room = matches!(action, WebAction::Publish { .. });
         let (reply, answer) = oneshot::channel();
+        let from = caller.address;
         let may_publish = caller.require(Grant::Publish, Some(room));
         let input = Input::Web(Box::new(WebRequest { caller, credential, action, reply }));
         let handle = if opens_room {
             may_publish?;
-            self.deliver(room, input)?
+            self.deliver(room, from, input)?
         } else {
             let handle = self.find(room).ok_or_else(|| no_viewer_room(room))?;
             handle.send(input)?;
@@ -221,7 +227,7 @@ impl Rooms {
     }
 
     // Under the lock, so that a room that ends at this moment either gets the input or is not found.
-    fn deliver(&self, name: &RoomName, input: Input) -> Result<RoomHandle, Refusal> {
+    fn deliver(&self, name: &RoomName, from: Option<IpAddr>, input: Input) -> Result<RoomHandle, Refusal> {
         let mut live = lock(&self.0.live);
         if let Some(room) = live.get(name) {
             room.send(input)?;
@@ -234,6 +240,11 @@ impl Rooms {
         if live.len() >= limit {
             let text = format!("this server has {limit} rooms already (limits.rooms)");
             return Err(refusal(ErrorCode::TooManyRooms, text));
+        }
+        if !self.0.openings.allow(from, Now::read().at) {
+            let limit = self.0.openings.limit();
+            let text = format!("this address has opened {limit} rooms in a minute (limits.new_rooms_per_minute)");
+            return Err(refusal(ErrorCode::TooFast, text));
         }
         let (inputs, receiver) = mpsc::channel(INPUTS);
         let key = RoomKey(self.0.keys.fetch_add(1, Ordering::Relaxed));

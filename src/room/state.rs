@@ -2,6 +2,7 @@
 //! Time is an argument; nothing here waits.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
@@ -15,9 +16,10 @@ use tokio::sync::oneshot;
 use super::fragment::declarations;
 use super::member::{Door, Member, SessionKey};
 use super::web::SdpAnswer;
-use super::{Now, Options, RoomEvent, What};
+use super::{Now, Options, RoomEvent, What, refusal};
 use crate::auth::Refusal;
 use crate::media::{Command, DeclaredTrack, MediaError, PeerKey, RoomKey};
+use crate::places::Place;
 
 /// What the room's task has to carry out.
 #[derive(Debug)]
@@ -185,8 +187,21 @@ impl RoomState {
         for track in std::mem::take(&mut member.tracks) {
             self.tell(What::TrackEnded { track: member.track_id(track.source, track.kind) });
         }
+        member.setup = None;
         member.candidates = 0;
         member.leg_broken = false;
+    }
+
+    /// A place for a connection that is being set up.
+    pub fn setup_of(&self, address: Option<IpAddr>) -> Result<Place, Refusal> {
+        let setups = &self.options.setups;
+        setups.take(address).ok_or_else(|| {
+            let text = format!(
+                "{} media connections of this address are being set up (limits.half_open_per_address); try again in a moment",
+                setups.limit()
+            );
+            refusal(ErrorCode::LimitReached, text)
+        })
     }
 
     /// The last word to the observers, if they ever heard of this room.
@@ -309,7 +324,7 @@ impl RoomState {
             Err(error) => {
                 if member.tracks.is_empty() && error.code != ErrorCode::Overloaded {
                     // The first offer was refused, so there may be no connection behind the key.
-                    member.peer = None;
+                    (member.peer, member.setup) = (None, None);
                     self.effects.push(Effect::Media(Command::ClosePeer { room: self.key, peer }));
                 }
                 self.members[index].send_error(error.code, error.message, reference);

@@ -10,6 +10,7 @@ use super::state::RoomState;
 use super::{Now, Options, What, display_name, person_key, refusal};
 use crate::auth::{Caller, Grant, Refusal};
 use crate::config::Watch;
+use crate::places::Place;
 
 /// Somebody at the door.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(super) struct Newcomer {
     pub person: String,
     pub consent: Consent,
     pub door: Door,
+    /// For a connection that comes with the stay.
+    pub setup: Option<Place>,
 }
 
 impl RoomState {
@@ -44,6 +47,7 @@ impl RoomState {
             name,
             consent: join.consent,
             door: Door::Socket { session: Some(session), resume: String::new() },
+            setup: None,
         };
         let index = self.admit(now, newcomer)?;
         let id = self.members[index].id.clone();
@@ -56,7 +60,7 @@ impl RoomState {
 
     /// Adds a member after all checks; says nothing to anybody yet.
     pub fn admit(&mut self, now: Now, newcomer: Newcomer) -> Result<usize, Refusal> {
-        let Newcomer { caller, role, name, person, consent, door } = newcomer;
+        let Newcomer { caller, role, name, person, consent, door, setup } = newcomer;
         self.may_enter(&caller, role)?;
         let is_first = !self.members.iter().any(|member| member.host);
         let is_socket = matches!(door, Door::Socket { .. });
@@ -87,6 +91,8 @@ impl RoomState {
             door,
             lost_at: None,
             expires: caller.expires.map(|wall| now.instant_of(wall)),
+            address: caller.address,
+            setup,
             peer: None,
             leg: None,
             leg_broken: false,

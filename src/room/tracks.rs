@@ -70,6 +70,10 @@ impl RoomState {
     fn on_peer_state(&mut self, now: Now, peer: PeerKey, state: LinkState) {
         let Some(index) = self.index_of_peer(peer) else { return };
         let is_web = self.members[index].web().is_some();
+        let was_setup = match state {
+            LinkState::Connected | LinkState::Closed => self.members[index].setup.take().is_some(),
+            LinkState::Disconnected | LinkState::Failed => false,
+        };
         match state {
             LinkState::Connected if is_web => self.members[index].lost_at = None,
             LinkState::Disconnected | LinkState::Failed if is_web => {
@@ -87,6 +91,11 @@ impl RoomState {
                     self.tell(What::TrackEnded { track: member.track_id(track.source, track.kind) });
                 }
                 member.candidates = 0;
+                if was_setup {
+                    let limit = self.options.limits.connect_timeout;
+                    let text = format!("no media connection came about within {limit} (limits.connect_timeout)");
+                    member.send_error(ErrorCode::NoConnection, text, None);
+                }
                 self.members.insert(index, member);
                 self.show(index);
                 self.sync_legs();
@@ -100,7 +109,7 @@ impl RoomState {
         let member = &mut self.members[index];
         let is_web = member.web().is_some();
         match state {
-            LinkState::Connected if is_web => member.lost_at = None,
+            LinkState::Connected if is_web => (member.lost_at, member.setup) = (None, None),
             LinkState::Disconnected | LinkState::Failed if is_web => {
                 member.lost_at.get_or_insert(now.at);
             }

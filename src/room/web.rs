@@ -161,6 +161,8 @@ impl RoomState {
         let (answer, answered) = oneshot::channel();
         let command = Command::Publish { room: self.key, peer, offer, tracks, reply: answer };
         self.effects.push(Effect::Ask(command, Awaited::Text(answered), about));
+        let after = self.options.limits.whip_idle_timeout.0;
+        self.effects.push(Effect::Media(Command::CloseIdle { room: self.key, peer, after }));
     }
 
     fn admit_publisher(
@@ -174,6 +176,7 @@ impl RoomState {
     ) -> Result<usize, Refusal> {
         caller.require(Grant::Publish, Some(&self.name))?;
         self.check_sdp(offer)?;
+        let setup = Some(self.setup_of(caller.address)?);
         let is_named = |web: &WebDoor| matches!(&web.kind, WebKind::Whip { name: theirs, .. } if *theirs == name);
         if name.is_some() && self.members.iter().filter_map(|member| member.web()).any(is_named) {
             return Err(refusal(ErrorCode::NameTaken, "somebody of this name publishes already"));
@@ -191,6 +194,7 @@ impl RoomState {
                 etag: new_etag(),
                 kind: WebKind::Whip { name, offer: offer.to_owned() },
             }),
+            setup,
         };
         self.admit(now, newcomer)
     }
@@ -213,6 +217,7 @@ impl RoomState {
                 role: Role::Watch,
                 name: String::new(),
                 consent: Consent::NotAsked,
+                setup: Some(self.setup_of(caller.address)?),
                 caller,
                 door: Door::Web(WebDoor { id, credential, etag: new_etag(), kind }),
             };

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::Server;
 use crate::socket::Socket;
 
-const KEY: &str = "0123456789abcdef0123456789abcdef";
+pub const KEY: &str = "0123456789abcdef0123456789abcdef";
 const HOUR: Duration = Duration::from_secs(3600);
 const RECORDING: &str = "0192abcd-0000-7000-8000-000000000001";
 
@@ -32,7 +32,7 @@ struct Caller {
     is_everywhere: bool,
 }
 
-fn token(room: &str, grants: &[Grant], life: i64) -> String {
+pub fn token(room: &str, grants: &[Grant], life: i64) -> String {
     let mut given = Grants::default();
     grants.iter().for_each(|grant| grant.add_to(&mut given));
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();

@@ -10,6 +10,7 @@ mod files;
 mod growing;
 mod harness;
 mod library_rights;
+mod limits;
 mod media;
 mod openapi;
 mod operation;

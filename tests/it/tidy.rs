@@ -8,7 +8,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("src/rtp", &["rtp"]),
     ("src/webm", &["webm", "rtp"]),
     ("src/media", &["media", "rtp"]),
-    ("src/room", &["room", "media", "config", "auth"]),
+    ("src/room", &["room", "media", "config", "auth", "places"]),
     ("src/recording", &["recording", "media", "webm", "rtp"]),
 ];
 

@@ -74,6 +74,16 @@ fn a_connection_that_nobody_checks_is_given_up() {
 }
 
 #[test]
+fn a_connection_without_media_is_closed_when_that_is_asked_for() {
+    let mut case = Case::new();
+    case.peer.close_idle(case.now, Duration::from_secs(4));
+    assert_eq!(case.states(Duration::from_secs(3)), []);
+    case.peer.idle.as_mut().unwrap().last = case.now;
+    assert_eq!(case.states(Duration::from_secs(3)), [], "a packet has come meanwhile");
+    assert_eq!(case.states(Duration::from_secs(2)), [LinkState::Closed]);
+}
+
+#[test]
 fn closing_says_so_once_and_asks_to_be_removed() {
     let mut case = Case::new();
     case.peer.close();

@@ -165,3 +165,27 @@ fn offer_that_a_lost_socket_missed_comes_again() {
     let mut back = world.resume(&token, ResumeMedia::Kept).unwrap();
     assert!(matches!(&back.read()[1], ServerMessage::Offer { id: 1, .. }));
 }
+
+#[test]
+fn who_is_connected_and_sends_nothing_is_left_alone_and_who_never_connects_is_told() {
+    let mut world = World::new();
+    let (mut ana, mut bo) = (world.join("Ana"), world.join("Bo"));
+    let offer = |world: &mut World, client: &Client| {
+        let track = PublishTrack { mid: "0".into(), source: Source::Camera, kind: Kind::Audio };
+        world.say(client, ClientMessage::Publish { sdp: "offer".into(), tracks: vec![track] });
+        world.room.members.iter().find(|member| member.id == client.id).unwrap().peer.unwrap()
+    };
+    let (anas, bos) = (offer(&mut world, &ana), offer(&mut world, &bo));
+    let state = |world: &mut World, peer, state| world.room.on_media(world.now, Event::PeerState { peer, state });
+    state(&mut world, anas, LinkState::Connected);
+    state(&mut world, bos, LinkState::Failed);
+    state(&mut world, bos, LinkState::Closed);
+    world.pass(Duration::from_secs(24 * 3600));
+    assert_eq!((ana.errors(), bo.errors()), (vec![], vec![ErrorCode::NoConnection]));
+    assert_eq!(world.room.members.len(), 2);
+    let again = offer(&mut world, &bo);
+    assert_ne!(again, bos);
+    state(&mut world, again, LinkState::Connected);
+    state(&mut world, again, LinkState::Closed);
+    assert_eq!(bo.errors(), [], "what stood and broke later is no new failure");
+}

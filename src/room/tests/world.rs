@@ -35,6 +35,7 @@ impl World {
     pub fn with(change: impl FnOnce(&mut Options)) -> Self {
         let mut options = Options {
             limits: Limits::default(),
+            setups: Places::new(Limits::default().half_open_per_address),
             watch: Watch::Link,
             may_record: true,
             consent_required: false,
