@@ -94,6 +94,11 @@ pub struct Recording {
     pub consent: RecordingConsent,
     /// How long an empty room keeps its recording open.
     pub linger: Span,
+    /// Keep all that the recorder receives in this folder, for `reelay replay-capture`; empty: nothing is kept.
+    #[serde(with = "optional")]
+    pub capture_dir: Option<PathBuf>,
+    /// How much all captures may take together; the oldest make room.
+    pub capture_size: Size,
 }
 
 /// Defaults of a room.
@@ -284,6 +289,8 @@ impl Default for Recording {
             tracks: RecordingTracks::Av,
             consent: RecordingConsent::Auto,
             linger: Span::from_secs(60),
+            capture_dir: None,
+            capture_size: Size(1 << 30),
         }
     }
 }

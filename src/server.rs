@@ -237,6 +237,11 @@ fn start_recorder(
         },
         consent: if config.consent_required() { ConsentPolicy::Required } else { ConsentPolicy::Notice },
         linger: config.recording.linger.0,
+        capture: config
+            .recording
+            .capture_dir
+            .clone()
+            .map(|dir| recording::CaptureOptions { dir, limit: config.recording.capture_size.0 }),
         ..recording::Options::new(&config.recording.dir)
     };
     Recorder::start(options, updates).map_err(|error| match error {

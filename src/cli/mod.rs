@@ -7,6 +7,7 @@ mod files;
 mod publish;
 mod reindex;
 mod repair;
+mod replay_capture;
 mod serve;
 mod token;
 mod watch;
@@ -49,6 +50,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Make recordings whole that nobody closed, in place
     Repair(repair::RepairArgs),
+    /// Make the recordings of a captured call once more, byte for byte
+    ReplayCapture(replay_capture::ReplayArgs),
 }
 
 /// Reads the command line and does what it says. Only `check` and `repair` answer with an exit code of their own.
@@ -64,6 +67,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Bench(args) => bench::run(args)?,
         Command::Token(args) => token::run(args)?,
         Command::Reindex(args) => reindex::run(args)?,
+        Command::ReplayCapture(args) => replay_capture::run(&args)?,
         Command::Check(args) => return check::run(&args),
         Command::Repair(args) => return repair::run(&args),
     }

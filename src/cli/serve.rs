@@ -23,6 +23,10 @@ pub struct ServeArgs {
     /// Folder of the recordings [default: recordings]
     #[arg(long, value_name = "FOLDER")]
     pub recordings: Option<PathBuf>,
+    /// Keep all that the recorder receives in this folder, at most recording.capture_size [default: 1GiB], so that
+    /// `reelay replay-capture` makes the same recordings again
+    #[arg(long, value_name = "FOLDER")]
+    pub capture: Option<PathBuf>,
     /// Write the chosen addresses and ports to this file, as JSON, when everything listens
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
@@ -55,6 +59,7 @@ impl ServeArgs {
             ("http.listen", self.listen.map(|listen| listen.to_string()).or(lan_listen)),
             ("media.udp_port", self.udp_port.map(|port| port.to_string())),
             ("recording.dir", self.recordings.as_ref().map(path)),
+            ("recording.capture_dir", self.capture.as_ref().map(path)),
             ("http.web_dir", self.web_dir.as_ref().map(path)),
             ("log.filter", self.log.clone()),
         ];

@@ -9,7 +9,7 @@ use reelay_signaling::{
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use super::Manifest;
+use super::{CaptureOptions, Manifest};
 use crate::media::{Codec, RoomKey, Tap, TapFrom};
 
 /// When a recording begins by itself.
@@ -64,6 +64,8 @@ pub struct Options {
     pub reorder_wait: Duration,
     /// New recordings are refused, and running ones interrupted, below this much free space.
     pub min_free_bytes: u64,
+    /// Whether all that is received is kept, to be run through the recorder again.
+    pub capture: Option<CaptureOptions>,
 }
 
 impl Options {
@@ -77,6 +79,7 @@ impl Options {
             linger: Duration::from_secs(60),
             reorder_wait: Duration::from_secs(2),
             min_free_bytes: 64 * 1024 * 1024,
+            capture: None,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use reelay_signaling::Kind;
+use ring::digest::{Context, SHA256};
 
 use super::cluster::{Cluster, Noted};
 use super::finish::Ending;
@@ -121,7 +122,7 @@ impl SegmentFile {
     /// The disk's; nothing is left behind then.
     pub fn create(storage: Arc<dyn Storage>, path: &Path, header: &Header) -> Result<Self, StorageError> {
         let path = webm::part_path(path);
-        let front = header.encode([rand::random(), rand::random()]);
+        let front = header.encode([track_uid(&path, VIDEO_TRACK), track_uid(&path, AUDIO_TRACK)]);
         let file = storage.create(&path)?;
         if let Err(error) = write_all_at(&*file, 0, &front.bytes) {
             let _ = storage.remove(&path);
@@ -403,6 +404,17 @@ impl SegmentFile {
 enum Begin {
     Regular,
     Forced,
+}
+
+/// By the file's name and its folder's, which nothing else has: the same call gives the same bytes.
+fn track_uid(path: &Path, track: u8) -> u64 {
+    let mut name = Context::new(&SHA256);
+    for part in [parent(path).file_name(), path.file_name()].into_iter().flatten() {
+        name.update(part.as_encoded_bytes());
+        name.update(b"/");
+    }
+    name.update(&[track]);
+    name.finish().as_ref().iter().take(8).fold(0, |uid, byte| uid << 8 | u64::from(*byte))
 }
 
 pub(super) fn parent(path: &Path) -> &Path {

@@ -14,6 +14,7 @@ pub mod storage;
 
 mod api;
 mod black;
+mod capture;
 mod clock;
 mod cluster;
 mod cuts;
@@ -41,11 +42,12 @@ mod store;
 mod timeline;
 
 pub use api::{Accepted, ConsentPolicy, Input, Options, Reply, StartError, StartPolicy, Tracks, Update};
+pub use capture::CaptureOptions;
 pub use events::WallClock;
 pub use manifest::{
     AudioInfo, Gap, Manifest, ManifestError, Pause, Person, SegmentEntry, VideoInfo, file_name, parse_file_name,
     parse_manifest,
 };
-pub use recorder::{Recorder, RecorderThread};
+pub use recorder::{Recorder, RecorderThread, ReplayError, replay};
 pub use report::{Report, Step};
 pub use store::{free_bytes, hours};

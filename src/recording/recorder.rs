@@ -18,8 +18,10 @@ use super::session::Shared;
 use super::storage::{Disk, Storage};
 use super::store::{self, Store};
 
+mod replay;
 mod worker;
 
+pub use replay::{ReplayError, replay};
 use worker::{Message, Worker};
 
 /// The way to the recorder. Cheap to clone.

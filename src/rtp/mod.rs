@@ -2,6 +2,7 @@
 //! Pure: bytes and time come as arguments. Nothing that a sender can put into a packet panics.
 
 use reelay_signaling::Kind;
+use serde::{Deserialize, Serialize};
 
 pub mod av1;
 pub mod opus;
@@ -23,7 +24,8 @@ pub use seq::SeqUnwrapper;
 pub use time::{MediaTime, NtpTime, RtpTime, RtpUnwrapper};
 
 /// Codecs that can be forwarded and recorded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Codec {
     /// Opus, 48 kHz clock.
     Opus,

@@ -4,6 +4,7 @@
 
 mod access;
 mod cameras;
+mod capture;
 mod clip;
 mod file_tools;
 mod files;

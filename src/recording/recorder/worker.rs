@@ -1,6 +1,6 @@
 //! The recorder's thread: takes items and inputs, lets the life of the recordings decide, and carries it out.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
 use std::time::{Duration, Instant};
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::media::{RoomKey, Tap, TapBudget, TapFrom, TapItem, TapKey, TapMessage};
 use crate::recording::api::{Accepted, Input, Reply, StartPolicy, Update};
+use crate::recording::capture::Captures;
 use crate::recording::keeper::Job;
 use crate::recording::life::{Action, Life, Session, TrackChange, Wanted};
 use crate::recording::manifest::Manifest;
@@ -44,6 +45,9 @@ pub struct Worker {
     /// Why nothing can be written, when the disk as a whole is the reason.
     disk: Option<&'static str>,
     is_stopping: bool,
+    captures: Captures,
+    /// Of recordings to come, when a capture is replayed.
+    pub(super) ids: VecDeque<RecordingId>,
 }
 
 impl Worker {
@@ -51,6 +55,8 @@ impl Worker {
     pub fn new(shared: Shared, store: Store, tap_queue: Sender<TapMessage>) -> Self {
         Self {
             life: Life::new(&shared.options),
+            captures: Captures::new(&shared.options, shared.zero, &shared.wall),
+            ids: VecDeque::new(),
             shared,
             store,
             running: BTreeMap::new(),
@@ -136,7 +142,8 @@ impl Worker {
         }
     }
 
-    fn on_input(&mut self, now: Instant, input: Input) {
+    pub(super) fn on_input(&mut self, now: Instant, input: Input) {
+        self.captures.input(now, &input);
         match input {
             Input::CloseAll { done } => self.close_all(now, Some(done)),
             Input::Start { .. } | Input::Stop { .. } | Input::Pause { .. } | Input::Resume { .. } => {
@@ -190,7 +197,9 @@ impl Worker {
     fn do_action(&mut self, now: Instant, action: Action) {
         match action {
             Action::Begin { session, name, by } => {
-                let Ok(id) = Uuid::now_v7().to_string().parse::<RecordingId>() else { return };
+                let made = || Uuid::now_v7().to_string().parse::<RecordingId>().ok();
+                let Some(id) = self.ids.pop_front().or_else(made) else { return };
+                self.captures.begun(now, session, &name, &id);
                 info!(recording = %id, "recording wanted");
                 if let Some(room) = self.life.room_of(session) {
                     self.last_ids.insert(room, id.clone());
@@ -267,12 +276,22 @@ impl Worker {
     fn on_item(&mut self, now: Instant, key: TapKey, item: &TapItem) {
         let Some((session, source, budget)) = self.taps.get(&key) else { return };
         budget.release(item.cost());
+        self.captures.item(now, *session, source, item);
         if let Some(running) = self.running.get_mut(session) {
             running.on_item(&self.shared, now, source, item);
         }
     }
 
-    fn on_tick(&mut self, now: Instant) {
+    /// The same by its source, when a capture is replayed.
+    pub(super) fn on_item_of(&mut self, now: Instant, source: &SourceKey, item: &TapItem) {
+        let session = self.by_source.keys().find(|(_, of)| of == source).map(|(session, _)| *session);
+        if let Some(running) = session.and_then(|session| self.running.get_mut(&session)) {
+            running.on_item(&self.shared, now, source, item);
+        }
+    }
+
+    pub(super) fn on_tick(&mut self, now: Instant) {
+        self.captures.tick(now);
         let mut changed = Vec::new();
         let mut wanted = Vec::new();
         for (session, running) in &mut self.running {
@@ -297,7 +316,8 @@ impl Worker {
         self.act(now);
     }
 
-    fn on_second(&mut self, now: Instant, seconds: u64) {
+    pub(super) fn on_second(&mut self, now: Instant, seconds: u64) {
+        self.captures.second(now, seconds);
         let was = self.disk;
         self.disk = self.is_disk_full().then_some("disk-full");
         if self.disk != was {
@@ -319,6 +339,7 @@ impl Worker {
     fn close(&mut self, now: Instant, session: Session, reason: &'static str) -> Option<Manifest> {
         self.by_source.retain(|(of, _), _| *of != session);
         self.taps.retain(|_, (of, _, _)| *of != session);
+        self.captures.closed(session);
         let running = self.running.remove(&session)?;
         let id = running.id().clone();
         let manifest = running.close(&self.shared, now, reason);
@@ -338,7 +359,8 @@ impl Worker {
         manifest
     }
 
-    fn close_all(&mut self, now: Instant, done: Option<oneshot::Sender<Vec<Manifest>>>) {
+    pub(super) fn close_all(&mut self, now: Instant, done: Option<oneshot::Sender<Vec<Manifest>>>) {
+        self.captures.close_all(now);
         self.life.on_input(now, &Input::CloseAll { done: oneshot::channel().0 });
         let mut closed = Vec::new();
         while let Some(action) = self.life.poll() {
