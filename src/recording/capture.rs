@@ -298,18 +298,18 @@ mod tests {
     fn captures_stay_within_their_bytes_and_the_oldest_go_first() {
         let dir = tempfile::tempdir().unwrap();
         let wall = WallClock::new(std::time::SystemTime::UNIX_EPOCH);
-        let mut captures = Captures::new(&options(dir.path(), 20_000), Instant::now(), &wall);
+        let mut captures = Captures::new(&options(dir.path(), 10_000), Instant::now(), &wall);
         for n in 1..=6 {
             room(&mut captures, n, 50);
-            assert!(sizes(dir.path()).iter().sum::<u64>() <= 20_000);
+            assert!(sizes(dir.path()).iter().sum::<u64>() <= 10_000);
         }
         assert!(captures.by_name.is_empty(), "rooms that are gone are forgotten");
         let has = |n| dir.path().join(format!("{}.capture", id(n))).exists();
         assert!(has(6) && !has(1));
-        room(&mut captures, 7, 10_000);
+        room(&mut captures, 7, 1_000);
         assert_eq!(sizes(dir.path()).len(), 1, "one that is larger than all ends early");
-        assert!(sizes(dir.path())[0] <= 20_000);
-        let again = Captures::new(&options(dir.path(), 20_000), Instant::now(), &wall);
+        assert!(sizes(dir.path())[0] <= 10_000);
+        let again = Captures::new(&options(dir.path(), 10_000), Instant::now(), &wall);
         assert_eq!(again.used, sizes(dir.path())[0], "what is there counts at the next start");
     }
 
@@ -317,7 +317,7 @@ mod tests {
     fn room_without_media_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let wall = WallClock::new(std::time::SystemTime::UNIX_EPOCH);
-        let mut captures = Captures::new(&options(dir.path(), 20_000), Instant::now(), &wall);
+        let mut captures = Captures::new(&options(dir.path(), 10_000), Instant::now(), &wall);
         room(&mut captures, 1, 0);
         assert!(sizes(dir.path()).is_empty());
     }
