@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { fit, pageSize, place, shapeFor, withStrip } from "../src/ui/layout.ts";
+import { fit, pageSize, place, shapeFor, stripSize, withStrip } from "../src/ui/layout.ts";
 
 const VECTORS: [string, Record<number, string>][] = [
   ["374x600 8", { 1: "1x1 374x498", 2: "1x2 374x296", 3: "1x3 346x194", 4: "2x2 183x244", 5: "2x3 183x194", 6: "2x3 183x194", 7: "2x4 183x144", 8: "2x4 183x144", 9: "2x5 183x113", 10: "2x5 183x113", 12: "3x4 119x144" }],
@@ -58,7 +58,8 @@ it("a strip has at most six people and leaves most of the stage", () => {
   for (const stage of [{ width: 374, height: 600 }, { width: 1256, height: 600 }, { width: 828, height: 310 }]) {
     for (let n = 0; n <= 9; n += 1) {
       const { main, strip } = withStrip(n, stage, 8);
-      expect(strip.length).toBe(Math.min(6, n));
+      expect(strip.length).toBe(stripSize(n, stage, 8));
+      expect(strip.length).toBeLessThanOrEqual(6);
       expect(main.width * main.height).toBeGreaterThan(0.55 * stage.width * stage.height);
       for (const box of strip) {
         expect(box.x + box.width).toBeLessThanOrEqual(stage.width + 1e-6);
@@ -68,6 +69,14 @@ it("a strip has at most six people and leaves most of the stage", () => {
       }
     }
   }
+});
+
+it("a strip shows fewer people where they would get too small, and the rest on further pages", () => {
+  expect(stripSize(11, { width: 1256, height: 600 }, 12)).toBe(6);
+  expect(stripSize(11, { width: 374, height: 600 }, 8)).toBe(4);
+  expect(stripSize(11, { width: 828, height: 310 }, 8)).toBe(4);
+  expect(stripSize(2, { width: 374, height: 600 }, 8)).toBe(2);
+  expect(stripSize(3, { width: 40, height: 50 }, 8)).toBe(1);
 });
 
 it("pictures are cut by less than a third", () => {

@@ -79,3 +79,11 @@ it("names what the sending side suffers from", () => {
   expect(ownTrouble([["1", { type: "remote-inbound-rtp", fractionLost: 0.2 }]])).toBe("upload");
   expect(ownTrouble([["1", { type: "outbound-rtp", kind: "video", qualityLimitationReason: "none" }]])).toBe("none");
 });
+
+it("gives the figures that its judgement stands on", () => {
+  const one = new QualityJudge();
+  one.add({ at: 0, received: 0, lost: 0, frozen_ms: 0, rtt_ms: 40, expected: "1 " });
+  one.add({ at: 10_000, received: 1_000, lost: 0, frozen_ms: 0, rtt_ms: 40, expected: "1 " });
+  one.add({ at: 11_000, received: 1_090, lost: 10, frozen_ms: 300, rtt_ms: 50, expected: "1 " });
+  expect(one.figures()).toEqual({ loss: 0.1, rtt_ms: 50, frozen_ms: 300 });
+});

@@ -78,4 +78,15 @@ describe("with a key", () => {
     await stranger.getByText("This recording needs an access link.").waitFor();
     for (const one of [ana, bo, stranger]) await one.context().close();
   });
+
+  test("a link that only listens asks for no device and shows none", { timeout: 120_000 }, async () => {
+    const page = await openPage(chromium, `${server.url}/r/team#token=${token("team", "join,subscribe", "Cy")}`);
+    await page.getByText("With this link you see and hear the others.").waitFor();
+    assert.equal(await page.getByRole("button", { name: /camera|microphone/i }).count(), 0);
+    await page.getByRole("button", { name: "Join", exact: true }).click();
+    await page.getByRole("button", { name: /Leave/ }).waitFor();
+    assert.equal(await page.getByRole("button", { name: /^(Microphone|Camera)/ }).count(), 0);
+    assert.deepEqual(await scan(page), []);
+    await page.context().close();
+  });
 });

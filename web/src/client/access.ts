@@ -16,13 +16,25 @@ export function accessToken(): string | null {
 
 /** The name that the token gives its owner. Only the server can tell whether a token is good. */
 export function nameInToken(token: string | null): string {
+  const { name } = claimsOf(token);
+  return typeof name === "string" ? name : "";
+}
+
+/** False when the token says that its owner only listens: then no device is worth asking for. */
+export function mayPublish(token: string | null): boolean {
+  const { grants } = claimsOf(token);
+  if (typeof grants !== "object" || grants === null) return true;
+  const { publish, admin } = grants as { publish?: unknown; admin?: unknown };
+  return publish === true || admin === true;
+}
+
+function claimsOf(token: string | null): { name?: unknown; grants?: unknown } {
   try {
     const body = (token ?? "").split(".")[1] ?? "";
     const bytes = Uint8Array.from(atob(body.replaceAll("-", "+").replaceAll("_", "/")), (letter) => letter.charCodeAt(0));
-    const claims = JSON.parse(new TextDecoder().decode(bytes)) as { name?: unknown };
-    return typeof claims.name === "string" ? claims.name : "";
+    return (JSON.parse(new TextDecoder().decode(bytes)) ?? {}) as { name?: unknown; grants?: unknown };
   } catch {
-    return "";
+    return {};
   }
 }
 

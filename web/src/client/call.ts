@@ -15,7 +15,7 @@ import { Session, signalUrl } from "./session.ts";
 import type { SessionPhase } from "./session.ts";
 import { Speakers } from "./speakers.ts";
 import { ownTrouble, QualityJudge, samplesOf } from "./stats.ts";
-import type { OwnTrouble, Quality } from "./stats.ts";
+import type { Figures, OwnTrouble, Quality } from "./stats.ts";
 import { Subscriber } from "./subscriber.ts";
 import type { SubscriberOptions } from "./subscriber.ts";
 
@@ -180,6 +180,11 @@ export class Call extends Emitter<CallEvents> {
   /** Another window of this browser takes over. */
   giveWay(): void {
     this.session.leave({ name: "closed", reason: "replaced", by: null });
+  }
+
+  /** What stands behind the quality of one person just now. */
+  figures(participant: string): Figures | null {
+    return this.judges.get(participant)?.figures() ?? null;
   }
 
   private onMessage(message: ServerMessage): void {

@@ -13,6 +13,15 @@ export interface Sample {
   expected: string;
 }
 
+/** What a person's connection did in the last seconds. */
+export interface Figures {
+  /** Part of the packets that did not come, 0 to 1. */
+  loss: number;
+  rtt_ms: number;
+  /** How long the picture stood still. */
+  frozen_ms: number;
+}
+
 /** Judges one person: worse at the second look, better only after 10 s, lost after 2 s without packets. */
 export class QualityJudge {
   quality: Quality = "good";
@@ -36,6 +45,11 @@ export class QualityJudge {
     const now = sample.expected !== "" && silent_ms >= LOST_MS ? "lost" : judge(this.samples);
     this.turn(now, sample.at);
     return this.quality;
+  }
+
+  /** What the judgement stands on. */
+  figures(): Figures {
+    return figuresOf(this.samples);
   }
 
   private turn(now: Quality, at: number): void {
@@ -65,15 +79,18 @@ export class QualityJudge {
 
 /** The rule over the last 5 s, without memory. */
 export function judge(samples: readonly Sample[]): Quality {
+  const { loss, rtt_ms, frozen_ms } = figuresOf(samples);
+  if (loss >= 0.08 || frozen_ms >= 2_000) return "poor";
+  if (loss >= 0.03 || frozen_ms >= 500 || rtt_ms >= 300) return "weak";
+  return "good";
+}
+
+function figuresOf(samples: readonly Sample[]): Figures {
   const [first, last] = [samples[0], samples.at(-1)];
-  if (!first || !last || first === last) return "good";
+  if (!first || !last || first === last) return { loss: 0, rtt_ms: 0, frozen_ms: 0 };
   const lost = Math.max(0, last.lost - first.lost);
   const received = Math.max(0, last.received - first.received);
-  const loss = lost + received === 0 ? 0 : lost / (lost + received);
-  const frozen_ms = last.frozen_ms - first.frozen_ms;
-  if (loss >= 0.08 || frozen_ms >= 2_000) return "poor";
-  if (loss >= 0.03 || frozen_ms >= 500 || last.rtt_ms >= 300) return "weak";
-  return "good";
+  return { loss: lost + received === 0 ? 0 : lost / (lost + received), rtt_ms: last.rtt_ms, frozen_ms: last.frozen_ms - first.frozen_ms };
 }
 
 /** What the sending side suffers from, if anything: said once in words. */

@@ -55,9 +55,16 @@ export function pageSize(n: number, stage: Size, gap: number): number {
   return Math.min(n, 1);
 }
 
+/** How many people a strip shows at a time before their tiles get too small. */
+export function stripSize(people: number, stage: Size, gap: number): number {
+  const isTall = stage.height > stage.width;
+  const fitting = Math.floor(((isTall ? stage.width : stage.height) + gap) / ((isTall ? LEAST_IN_STRIP.width : LEAST_IN_STRIP.height) + gap));
+  return Math.min(people, MOST_IN_STRIP, Math.max(1, fitting));
+}
+
 /** A large picture and a strip of people beside it (below it on a tall stage). */
 export function withStrip(people: number, stage: Size, gap: number): { main: Box; strip: Box[] } {
-  const n = Math.min(people, MOST_IN_STRIP);
+  const n = stripSize(people, stage, gap);
   if (n === 0) return { main: { x: 0, y: 0, ...stage }, strip: [] };
   const isTall = stage.height > stage.width;
   const along = isTall ? stage.width : stage.height;
@@ -103,4 +110,5 @@ const NEARLY = 0.92;
 const WORTH_A_MOVE = 1.1;
 const MOST_TILES = 12;
 const MOST_IN_STRIP = 6;
+const LEAST_IN_STRIP = { width: 84, height: 64 };
 const LEAST = { width: 112, height: 84 };

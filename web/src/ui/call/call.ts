@@ -294,7 +294,7 @@ export class ReCall extends ReElement {
         padding: env(safe-area-inset-top) env(safe-area-inset-right) 0 env(safe-area-inset-left);
       }
       .with-panel { grid-template-columns: minmax(0, 1fr) 320px; }
-      header { grid-column: 1 / -1; display: flex; align-items: center; gap: var(--s3); min-width: 0; min-height: 52px; padding: var(--s1) var(--s3); font-size: var(--t2); }
+      header { position: relative; grid-column: 1 / -1; display: flex; align-items: center; gap: var(--s3); min-width: 0; min-height: 52px; padding: var(--s1) var(--s3); font-size: var(--t2); }
       .name { min-width: 0; overflow: hidden; color: var(--text); font-weight: 600; text-overflow: ellipsis; white-space: nowrap; }
       .gap { flex: 1; }
       .clock { color: var(--text-2); }
@@ -315,10 +315,12 @@ export class ReCall extends ReElement {
         main { padding: 0 8px; }
         header { gap: var(--s2); padding: var(--s1) var(--s2); }
         .clock, .watchers, .top .word { display: none; }
-        .away { flex: 1 0 auto; order: 9; }
+        .away { position: absolute; top: calc(100% + var(--s1)); left: 50%; z-index: 11; width: max-content; max-width: calc(100vw - 24px); translate: -50%; border-radius: var(--r2); box-shadow: var(--float); }
         .with-panel { grid-template-columns: minmax(0, 1fr); }
         aside { position: absolute; inset: 20% 0 0; z-index: 20; grid-column: 1; overflow: hidden; border-radius: var(--r3) var(--r3) 0 0; box-shadow: var(--float); }
       }
+      /* Two letters of a name tell nothing; the page's title has all of it. */
+      @container (max-width: 479px) { .name { display: none; } }
       @container (max-width: 359px) {
         header { gap: 2px; padding: var(--s1); }
         .top { min-width: 40px; padding: 0 var(--s1); }

@@ -24,6 +24,7 @@ export class ReLobby extends ReElement {
     room: {},
     name: {},
     isNameFixed: { attribute: false },
+    canPublish: { attribute: false },
     local: { attribute: false },
     live: { attribute: false },
     config: { attribute: false },
@@ -35,6 +36,8 @@ export class ReLobby extends ReElement {
   declare name: string;
   /** The access token says who this is. */
   declare isNameFixed: boolean;
+  /** False for a link that only listens: no device is asked for or shown. */
+  declare canPublish: boolean;
   declare local: LocalMedia | null;
   declare live: LiveRoom | null;
   declare config: Config | null;
@@ -49,6 +52,7 @@ export class ReLobby extends ReElement {
     this.room = "";
     this.name = "";
     this.isNameFixed = false;
+    this.canPublish = true;
     this.local = null;
     this.live = null;
     this.config = null;
@@ -98,6 +102,7 @@ export class ReLobby extends ReElement {
 
   private picture(local: LocalMedia) {
     const w = this.words;
+    if (!this.canPublish) return html`<div class="stage listens">${icon("eye")}<p>${w.lobby.listensOnly}</p></div>`;
     const isUntouched = local.camera.state === "off" && local.microphone.state === "off";
     const isAsking = local.camera.state === "asking" || local.microphone.state === "asking";
     const isSame = isProblem(local.camera) && local.camera.state === local.microphone.state;
@@ -129,7 +134,7 @@ export class ReLobby extends ReElement {
     const names = this.live?.participants.map((one) => one.name) ?? [];
     const isOn = local.camera.track !== null || local.microphone.track !== null;
     const canWatch = this.live?.watch ?? (this.config !== null && this.config.watch !== "off");
-    const joinText = this.isConsentNeeded ? w.agreeAndJoin : isOn ? w.join : w.joinWithout;
+    const joinText = this.isConsentNeeded ? w.agreeAndJoin : isOn || !this.canPublish ? w.join : w.joinWithout;
     return html`<h1 class="room">${this.room}</h1>
       <p class="second">${names.length === 0 ? w.nobodyHere : w.here(list(names.slice(0, 6)), names.length - 6)}</p>
       ${this.notice()}
@@ -140,11 +145,11 @@ export class ReLobby extends ReElement {
           @input=${(event: Event) => { this.name = (event.target as HTMLInputElement).value; this.isNameBad = false; }} />
         ${this.isNameBad ? html`<p class="bad" id="name-bad">${w.nameBad}</p>` : nothing}
         <div class="actions">
-          <button class=${isOn || this.isConsentNeeded ? "main" : ""} ?disabled=${this.isJoining}>${this.isJoining ? w.joining : joinText}</button>
+          <button class=${isOn || this.isConsentNeeded || !this.canPublish ? "main" : ""} ?disabled=${this.isJoining}>${this.isJoining ? w.joining : joinText}</button>
           ${canWatch ? html`<a class="button quiet" href=${paths.watch(this.room)}>${icon("eye")}${w.watchOnly}</a>` : nothing}
         </div>
         ${this.isConsentNeeded ? html`<button type="button" class="linklike left-link" ?disabled=${this.isJoining} @click=${() => this.join("declined")}>${w.joinUnrecorded}</button>` : nothing}
-        <p class="hint">${w.nobodySees}</p>
+        ${this.canPublish ? html`<p class="hint">${w.nobodySees}</p>` : nothing}
         <p class="hint"><a href=${paths.test}>${w.testLink}</a></p>
       </form>`;
   }
@@ -176,6 +181,7 @@ export class ReLobby extends ReElement {
       .columns { display: grid; grid-template-columns: minmax(0, 3fr) minmax(280px, 2fr); gap: var(--s6); align-items: center; max-width: 1080px; min-height: calc(100dvh - 57px); margin: 0 auto; padding: var(--s5) var(--s4); }
       section { display: grid; gap: var(--s3); min-width: 0; }
       .stage { position: relative; color-scheme: dark; color: var(--text); border-radius: var(--r3); }
+      .listens { display: grid; place-content: center; justify-items: center; gap: var(--s3); aspect-ratio: 16 / 9; max-height: 50dvh; width: 100%; padding: var(--s5); background: var(--tile); text-align: center; color: var(--text-2); }
       .ask { position: absolute; inset: 0 0 72px; display: grid; place-content: center; justify-items: center; gap: var(--s4); padding: var(--s4); border-radius: var(--r3); background: var(--tile); text-align: center; color: var(--text-2); }
       .devices { position: absolute; inset: auto 0 var(--s3); display: flex; align-items: center; justify-content: center; gap: var(--s2); }
       .room { overflow-wrap: anywhere; }

@@ -102,8 +102,8 @@ export class RePanel extends ReElement {
         const isMuted = !hasLive(one, "camera", "audio");
         const isUnseen = !hasLive(one, "camera", "video");
         const marks = [one.host ? w.host : "", isRecording && !one.recorded ? w.notRecorded : ""].filter((mark) => mark !== "");
-        return html`<li class="person"><span class="from">${one.name}${one.id === room?.me ? ` (${w.you})` : ""}</span>
-          ${marks.length > 0 ? html`<span class="hint">${marks.join(" · ")}</span>` : nothing}
+        return html`<li class="person"><span class="human"><span class="from">${one.name}${one.id === room?.me ? ` (${w.you})` : ""}</span>
+          ${marks.length > 0 ? html` <span class="hint">${marks.join(" · ")}</span>` : nothing}</span>
           <span class="marks">
             ${isMuted ? html`<span role="img" aria-label=${w.muted} title=${w.muted}>${icon("mic-off", 18)}</span>` : nothing}
             ${isUnseen ? html`<span role="img" aria-label=${w.cameraOff} title=${w.cameraOff}>${icon("camera-off", 18)}</span>` : nothing}
@@ -132,8 +132,9 @@ export class RePanel extends ReElement {
       .pending .text { color: var(--text-2); }
       form { display: grid; grid-template-columns: minmax(0, 1fr) auto; gap: var(--s2); align-items: end; padding: var(--s3) var(--s3) calc(var(--s3) + env(safe-area-inset-bottom)); border-top: 1px solid var(--line); }
       textarea { resize: none; font-size: var(--t2) !important; }
-      .person { display: flex; flex-wrap: wrap; align-items: center; gap: 0 var(--s2); min-height: 44px; padding: var(--s1) 0; font-size: var(--t2); }
-      .marks { display: flex; gap: var(--s2); margin-left: auto; color: var(--text-2); }
+      .person { display: flex; align-items: center; gap: var(--s2); min-height: 44px; padding: var(--s1) 0; font-size: var(--t2); }
+      .human { min-width: 0; }
+      .marks { flex: none; display: flex; gap: var(--s2); margin-left: auto; color: var(--text-2); }
       .watchers { display: flex; gap: var(--s2); padding: var(--s3); border-top: 1px solid var(--line); }
     `,
   ];

@@ -3,7 +3,7 @@ import { css, html, nothing } from "lit";
 import { repeat } from "lit/directives/repeat.js";
 import { base, ReElement, styled } from "../base.ts";
 import { icon } from "../elements/icon.ts";
-import { pageSize, place, shapeFor, withStrip } from "../layout.ts";
+import { pageSize, place, shapeFor, stripSize, withStrip } from "../layout.ts";
 import type { Box, Size } from "../layout.ts";
 import { arrange } from "./arrange.ts";
 import type { TileState } from "./tile.ts";
@@ -32,7 +32,7 @@ export class ReStage extends ReElement {
   declare private size: Size;
   declare private page: number;
   /** Where the floating self-view is. */
-  declare private corner: { right: boolean; bottom: boolean };
+  declare private corner: { right: boolean; bottom: boolean } | null;
   private columns: number | undefined;
   private swapped: string | null = null;
   private visible = "";
@@ -47,7 +47,7 @@ export class ReStage extends ReElement {
     this.hasSelfView = true;
     this.size = { width: 0, height: 0 };
     this.page = 0;
-    this.corner = { right: true, bottom: true };
+    this.corner = null;
   }
 
   override connectedCallback(): void {
@@ -108,22 +108,32 @@ export class ReStage extends ReElement {
   private stageAndStrip(main: string, others: TileState[], self: TileState | undefined, boxes: Map<string, Box>) {
     const rest = others.filter((tile) => tile.key !== main).map((tile) => tile.key);
     if (self && self.key !== main && this.hasSelfView) rest.push(self.key);
-    const ordered = arrange(rest, 6, this.recent.map((id) => `${id}/camera`), this.swapped);
+    const perPage = Math.max(1, stripSize(rest.length, this.size, this.gap));
+    const pages = Math.max(1, Math.ceil(rest.length / perPage));
+    const page = Math.min(this.page, pages - 1);
+    const ordered = arrange(rest, perPage, this.recent.map((id) => `${id}/camera`), this.swapped);
     this.swapped = ordered.swapped;
+    // Every page has the same places, so that nothing jumps when one turns.
     const places = withStrip(rest.length, this.size, this.gap);
     boxes.set(main, places.main);
-    places.strip.forEach((box, i) => boxes.set(ordered.keys[i] ?? "", box));
-    return { boxes, pages: 1, floating: null };
+    const here = ordered.keys.slice(page * perPage, (page + 1) * perPage);
+    here.forEach((key, i) => { const box = places.strip[i]; if (box) boxes.set(key, box); });
+    return { boxes, pages, floating: null };
+  }
+
+  /** Where it was put; else out of the way of the bar, which lies over a low stage. */
+  private get place(): { right: boolean; bottom: boolean } {
+    return this.corner ?? { right: true, bottom: this.size.height >= LOW };
   }
 
   private floatBox(): Box {
     const isTall = this.size.height > this.size.width;
-    const width = Math.min(isTall ? 108 : 220, this.size.width * 0.3);
+    const width = Math.min(isTall ? 108 : this.size.height < LOW ? 150 : 220, this.size.width * 0.3);
     const height = isTall ? (width * 4) / 3 : (width * 9) / 16;
     const edge = 12;
     return {
-      x: this.corner.right ? this.size.width - width - edge : edge,
-      y: this.corner.bottom ? this.size.height - height - edge : edge,
+      x: this.place.right ? this.size.width - width - edge : edge,
+      y: this.place.bottom ? this.size.height - height - edge : edge,
       width,
       height,
     };
@@ -153,7 +163,7 @@ export class ReStage extends ReElement {
     const move = moves[event.key];
     if (!move || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    this.corner = { ...this.corner, ...move };
+    this.corner = { ...this.place, ...move };
   }
 
   private onDown(event: PointerEvent): void {
@@ -169,6 +179,16 @@ export class ReStage extends ReElement {
       const frame = this.getBoundingClientRect();
       this.corner = { right: event.clientX > frame.left + frame.width / 2, bottom: event.clientY > frame.top + frame.height / 2 };
     } else if (!floating && pages > 1 && Math.abs(dx) > 50 && Math.abs(dx) > Math.abs(dy)) this.turn(dx < 0 ? 1 : -1, pages);
+  }
+
+  // Beside what it turns, and never under the bar of a low stage.
+  private pagesAt(boxes: Map<string, Box>): Record<string, string> {
+    const { width, height } = this.size;
+    const main = [...boxes.values()].find((box) => box.x === 0 && box.y === 0);
+    const isStrip = main !== undefined && boxes.size > 1 && (main.width === width || main.height === height);
+    if (isStrip && height > width) return { bottom: `${Math.round(height - main.height + 4)}px` };
+    if (isStrip) return { top: "8px", bottom: "auto", left: "auto", right: `${Math.round(width - main.width + 8)}px`, translate: "0" };
+    return height < LOW ? { top: "8px", bottom: "auto" } : {};
   }
 
   override render() {
@@ -187,7 +207,7 @@ export class ReStage extends ReElement {
           ${styled(box ? placeOf(box) : {})}></re-tile>`;
       })}
       <slot></slot>
-      ${pages > 1 ? html`<div class="pages">
+      ${pages > 1 ? html`<div class="pages" ${styled(this.pagesAt(boxes))}>
         <button class="turn" aria-label=${w.previous} ?disabled=${this.page === 0} @click=${() => this.turn(-1, pages)}>${icon("left")}</button>
         <span class="numbers">${w.page(Math.min(this.page, pages - 1) + 1, pages)}</span>
         <button class="turn" aria-label=${w.next} ?disabled=${this.page >= pages - 1} @click=${() => this.turn(1, pages)}>${icon("right")}</button>
@@ -208,6 +228,9 @@ export class ReStage extends ReElement {
     `,
   ];
 }
+
+/** Below this height the call bar lies over the stage. */
+const LOW = 340;
 
 function placeOf({ x, y, width, height }: Box): Record<string, string> {
   return {

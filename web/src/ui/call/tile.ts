@@ -1,6 +1,6 @@
 // `<re-tile>`: one person's camera, or a shared screen. The <video> is made once and never moved.
 import { css, html, nothing } from "lit";
-import type { Quality } from "../../client/stats.ts";
+import type { Figures, Quality } from "../../client/stats.ts";
 import { base, ReElement } from "../base.ts";
 import { icon } from "../elements/icon.ts";
 import { menuItems } from "../elements/menu.ts";
@@ -24,6 +24,8 @@ export interface TileState {
   isPinned: boolean;
   isHost: boolean;
   quality: Quality;
+  /** What the quality stands on, asked for when somebody looks. */
+  figures: () => Figures | null;
   /** A recording runs and this person is not in it. */
   isUnrecorded: boolean;
   canModerate: boolean;
@@ -112,7 +114,7 @@ export class ReTile extends ReElement {
       ${tile.quality === "lost" ? html`<p class="cover">${w.reconnecting}</p>` : nothing}
       ${tile.isUnrecorded ? html`<span class="chip" title=${w.notRecordedHint}>${w.notRecorded}</span>` : nothing}
       <div class="corner">
-        <re-quality .quality=${tile.quality}></re-quality>
+        <re-quality .quality=${tile.quality} .name=${name} .figures=${tile.figures}></re-quality>
         ${tile.isSelf && !tile.isScreen ? nothing : this.menu(tile, name)}
       </div>
       <figcaption>

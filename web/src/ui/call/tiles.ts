@@ -23,6 +23,7 @@ export function tilesOf(call: Call, context: TileContext): TileState[] {
       isHost: who.host,
       canModerate: room.grants.moderate && !isSelf,
       isUnrecorded: isRecording && !who.recorded,
+      figures: () => call.figures(who.id),
       quality: isSelf ? ("good" as const) : (call.quality.get(who.id) ?? "good"),
     };
     const camera: TileState = { ...base, ...cameraOf(call, who, isSelf), key: `${who.id}/camera`, isScreen: false, isSpeaking: context.rings.has(who.id), isPinned: context.pinned === `${who.id}/camera` };

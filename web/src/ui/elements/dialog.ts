@@ -71,6 +71,7 @@ export class ReDialog extends ReElement {
       .head { display: flex; align-items: start; justify-content: space-between; gap: var(--s3); }
       .head button { margin: -10px -10px -10px 0; }
       .actions { display: flex; flex-wrap: wrap; justify-content: flex-end; gap: var(--s2); }
+      @media (max-width: 480px) { .actions ::slotted(*) { flex: 1 1 auto; } }
     `,
   ];
 }

@@ -17,18 +17,20 @@ export class ReNotice extends ReElement {
   }
 
   override render() {
-    return html`${icon(ICONS[this.kind])}<div class="text"><slot></slot></div><slot name="action"></slot>`;
+    return html`${icon(ICONS[this.kind])}<div class="text"><slot></slot></div><div class="actions"><slot name="action"></slot></div>`;
   }
 
   static override styles = [
     base,
     css`
       :host {
-        display: flex; flex-wrap: wrap; align-items: center; gap: var(--s2) var(--s3); padding: var(--s3) var(--s4);
+        display: grid; grid-template-columns: auto minmax(0, 1fr) auto; align-items: center; gap: var(--s2) var(--s3); padding: var(--s3) var(--s4);
         border-radius: var(--r2); background: var(--sunken); color: var(--text); font-size: var(--t2);
       }
       .glyph { flex: none; color: var(--text-2); }
-      .text { flex: 1 1 17em; min-width: 0; overflow-wrap: anywhere; }
+      .text { min-width: 0; overflow-wrap: anywhere; }
+      .actions { display: flex; flex-wrap: wrap; gap: var(--s2); }
+      @media (max-width: 560px) { .actions { grid-column: 2 / -1; } }
       :host([kind="warn"]) { background: var(--warn-bg); }
       :host([kind="warn"]) .glyph { color: var(--warn); }
       :host([kind="bad"]) { background: var(--bad-bg); }

@@ -1,6 +1,6 @@
 // `/r/{room}`: the lobby, then the call, then what remains of it.
 import { css, html } from "lit";
-import { accessToken, nameInToken } from "../../client/access.ts";
+import { accessToken, mayPublish, nameInToken } from "../../client/access.ts";
 import { api, ApiError, isLockedOut } from "../../client/api.ts";
 import type { Config, LiveRoom } from "../../client/api.ts";
 import { Call } from "../../client/call.ts";
@@ -92,12 +92,17 @@ class RePageRoom extends ReElement {
     const seat = rememberedSeat(name, Date.now());
     if (seat !== null) {
       this.isComingBack = true;
-      void this.local.open();
+      if (this.mayPublish) void this.local.open();
       void this.start({ name: seat.name, consent: "not-asked" }, seat.token);
-    } else void this.openIfGranted(this.local);
+    } else if (this.mayPublish) void this.openIfGranted(this.local);
     this.look();
     const timer = setInterval(() => this.look(), LOOK_MS);
     this.stay.signal.addEventListener("abort", () => clearInterval(timer));
+  }
+
+  /** A link that only listens needs no device, and shows none. */
+  private get mayPublish(): boolean {
+    return mayPublish(accessToken());
   }
 
   private async openIfGranted(local: LocalMedia): Promise<void> {
@@ -143,7 +148,7 @@ class RePageRoom extends ReElement {
       role: "join",
       consent,
       wording: `${language()}-${WORDING}`,
-      local,
+      local: this.mayPublish ? local : null,
       ...(seat === undefined ? {} : { seat }),
     });
     this.call = call;
@@ -194,7 +199,7 @@ class RePageRoom extends ReElement {
     // The other window goes when this one is in: the room is never empty in between.
     this.replaced = how === "take-over" ? (before.room?.me ?? null) : null;
     this.local ??= new LocalMedia(testSize(location.search));
-    void this.local.open();
+    if (this.mayPublish) void this.local.open();
     void this.start({ name: before.options.name, consent: me?.consent ?? before.options.consent });
   }
 
@@ -210,7 +215,7 @@ class RePageRoom extends ReElement {
     }
     if (this.isComingBack) return html`<main class="back"><p class="second">${w.lobby.comingBack}</p></main>`;
     return html`<re-header></re-header>
-      <re-lobby .room=${roomName(this.room) ?? ""} .name=${nameInToken(accessToken()) || rememberedName()} .isNameFixed=${nameInToken(accessToken()) !== ""} .local=${this.local} .live=${this.live} .config=${this.config} .refusal=${this.refusal}
+      <re-lobby .room=${roomName(this.room) ?? ""} .name=${nameInToken(accessToken()) || rememberedName()} .isNameFixed=${nameInToken(accessToken()) !== ""} .canPublish=${this.mayPublish} .local=${this.local} .live=${this.live} .config=${this.config} .refusal=${this.refusal}
         .isJoining=${phase === "joining"} @re-join=${(event: CustomEvent<JoinWish>) => void this.start(event.detail)}></re-lobby>`;
   }
 

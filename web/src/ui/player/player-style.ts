@@ -25,7 +25,7 @@ export const stylesOfPlayer = css`
   .of { color: var(--text-3); }
   .gap { flex: 1; }
   .choice { position: relative; display: inline-flex; align-items: center; }
-  .choice select { width: auto; min-height: 44px; padding: 0 28px 0 var(--s3); border-color: transparent; background: transparent; appearance: none; font: 600 var(--t2)/1.2 var(--font); cursor: pointer; }
+  .choice select { width: auto; field-sizing: content; min-height: 44px; padding: 0 28px 0 var(--s3); border-color: transparent; background: transparent; appearance: none; font: 600 var(--t2)/1.2 var(--font); cursor: pointer; }
   .choice select:hover { background: var(--sunken); }
   .choice .glyph { position: absolute; right: 8px; pointer-events: none; }
   [aria-pressed="true"] { background: var(--accent-bg); }

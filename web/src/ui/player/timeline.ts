@@ -230,7 +230,7 @@ export class ReTimeline extends ReElement {
   private dot(one: Happening, index: number): TemplateResult {
     const text = `${duration(one.at)} ${one.text}`;
     return html`<button class="dot quiet" tabindex=${index === this.focused ? 0 : -1} aria-label=${text} title=${text}
-      ${styled({ left: this.share(one.at) })} @focus=${() => (this.focused = index)} @click=${() => this.seek(one.at)}>${icon(one.what, 16)}</button>`;
+      ${styled({ left: `clamp(16px, ${this.share(one.at)}, calc(100% - 16px))` })} @focus=${() => (this.focused = index)} @click=${() => this.seek(one.at)}>${icon(one.what, 16)}</button>`;
   }
 
   static override styles = [base, stylesOfTimeline];
