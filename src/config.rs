@@ -127,6 +127,8 @@ pub struct Auth {
     pub key: String,
     /// The longest life of a token.
     pub max_lifetime: Span,
+    /// How long before the end of a token its holder is told.
+    pub renew_warning: Span,
     /// How long a signed media URL works.
     pub media_url_lifetime: Span,
 }
@@ -306,6 +308,7 @@ impl Default for Auth {
         Self {
             key: String::new(),
             max_lifetime: Span::from_secs(24 * 3600),
+            renew_warning: Span::from_secs(60),
             media_url_lifetime: Span::from_secs(2 * 3600),
         }
     }
@@ -338,7 +341,7 @@ impl Default for Limits {
             chat_chars: 2_000,
             join_timeout: Span::from_secs(5),
             resume_timeout: Span::from_secs(30),
-            ping_interval: Span::from_secs(15),
+            ping_interval: Span::from_secs(3),
         }
     }
 }

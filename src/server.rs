@@ -259,6 +259,7 @@ fn room_options(config: &Config) -> room::Options {
     room::Options {
         limits: config.limits.clone(),
         setups: Places::new(config.limits.half_open_per_address),
+        renew_warning: config.auth.renew_warning.0,
         watch: config.room.watch,
         may_record: config.recording.start != RecordingStart::Off,
         consent_required: config.consent_required(),

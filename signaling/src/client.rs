@@ -78,6 +78,11 @@ pub enum ClientMessage {
     },
     /// What a host may do to others.
     Moderate(Moderation),
+    /// Bring a new token before the old one ends; its grants count from now on.
+    Renew {
+        /// An access token (JWT) for the same room and person.
+        token: String,
+    },
     /// Leave at once; no resume.
     Leave,
 }
@@ -214,5 +219,6 @@ const TYPES: &[&str] = &[
     "consent",
     "chat",
     "moderate",
+    "renew",
     "leave",
 ];

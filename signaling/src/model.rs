@@ -83,6 +83,9 @@ pub struct Participant {
     pub consent: Consent,
     /// True while this person's flows go into the recording that runs.
     pub recorded: bool,
+    /// The connection is lost, and the place is kept for a while.
+    #[serde(default)]
+    pub away: bool,
     /// Live tracks.
     pub tracks: Vec<TrackState>,
 }

@@ -80,6 +80,18 @@ pub enum ServerMessage {
         /// The host's name.
         by: String,
     },
+    /// The token ends soon, and the session with it unless `renew` brings another one.
+    Expiring {
+        /// Milliseconds left.
+        in_ms: u64,
+    },
+    /// The answer to `renew`.
+    Renewed {
+        /// What you may do now.
+        grants: Grants,
+        /// Milliseconds until the new token ends; never on an open server.
+        in_ms: Option<u64>,
+    },
     /// The session is over; the socket closes after it.
     Closed {
         /// Why.

@@ -47,6 +47,8 @@ fn server_type(message: &ServerMessage) -> &'static str {
         ServerMessage::ConsentRequested { .. } => "consent-requested",
         ServerMessage::Chat(_) => "chat",
         ServerMessage::MuteRequested { .. } => "mute-requested",
+        ServerMessage::Expiring { .. } => "expiring",
+        ServerMessage::Renewed { .. } => "renewed",
         ServerMessage::Closed { .. } => "closed",
         ServerMessage::Error { .. } => "error",
     }
@@ -67,12 +69,13 @@ fn client_type(message: &ClientMessage) -> &'static str {
         ClientMessage::Consent { .. } => "consent",
         ClientMessage::Chat { .. } => "chat",
         ClientMessage::Moderate(_) => "moderate",
+        ClientMessage::Renew { .. } => "renew",
         ClientMessage::Leave => "leave",
     }
 }
 
-const CLIENT_TYPES: usize = 13;
-const SERVER_TYPES: usize = 15;
+const CLIENT_TYPES: usize = 14;
+const SERVER_TYPES: usize = 17;
 
 #[test]
 fn every_client_message_has_an_example_that_survives_a_round_trip() {

@@ -82,6 +82,14 @@ fn bad_values_name_their_key() {
 }
 
 #[test]
+fn who_vanishes_is_shown_away_within_ten_seconds_and_gone_within_forty() {
+    let limits = Limits::default();
+    let noticed = limits.ping_interval.0 * 3;
+    assert!(noticed <= Duration::from_secs(10));
+    assert!(noticed + limits.resume_timeout.0 <= Duration::from_secs(40));
+}
+
+#[test]
 fn consent_is_required_as_soon_as_others_can_reach_the_server() {
     let consent = |listen: &str| load("", &[], &[("http.listen", listen)]).unwrap().consent_required();
     assert!(!consent("127.0.0.1:0"));

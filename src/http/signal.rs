@@ -57,14 +57,6 @@ struct Connection {
     last_heard: Instant,
 }
 
-/// Why the loop of a socket ends.
-enum End {
-    /// The client went, or cannot be reached.
-    Lost,
-    /// We said the last word.
-    Closed,
-}
-
 impl Connection {
     fn new(socket: WebSocket, app: App, address: Option<IpAddr>) -> Self {
         let pace = Pace::new(&app.config.limits, Instant::now());
@@ -74,10 +66,9 @@ impl Connection {
     async fn run(mut self) {
         let patience = tokio::time::Instant::now() + self.app.config.limits.join_timeout.0;
         let Some((session, inbox)) = self.admit(patience).await else { return };
-        let end = self.carry(&session, inbox).await;
-        if matches!(end, End::Lost) {
-            session.gone().await;
-        }
+        self.carry(&session, inbox).await;
+        // Where the room has had the last word it knows; who was dropped keeps the place for a while.
+        session.gone().await;
     }
 
     /// Reads until somebody says who they are; refusals may be tried again within the time.
@@ -110,7 +101,7 @@ impl Connection {
     }
 
     /// Carries messages both ways until one side ends it.
-    async fn carry(&mut self, session: &Session, mut inbox: Inbox) -> End {
+    async fn carry(&mut self, session: &Session, mut inbox: Inbox) {
         let every = self.app.config.limits.ping_interval.0;
         let mut ping = interval(every);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -118,26 +109,26 @@ impl Connection {
             tokio::select! {
                 closed = &mut inbox.closed => {
                     self.last_words(&mut inbox, closed.ok()).await;
-                    return End::Closed;
+                    return;
                 }
                 message = inbox.messages.recv() => {
                     let Some(message) = message else { continue };
                     if !self.send(&message).await {
-                        return End::Lost;
+                        return;
                     }
                 }
                 text = self.next_text() => {
-                    let Some(text) = text else { return End::Lost };
+                    let Some(text) = text else { return };
                     if !self.on_text(session, text).await {
                         self.send(&ServerMessage::Closed { reason: ClosedReason::Dropped, by: None }).await;
                         self.close(close_code::POLICY, "too fast").await;
-                        return End::Lost;
+                        return;
                     }
                 }
                 _ = ping.tick() => {
                     let is_silent = self.last_heard.elapsed() > every * 2 + every / 2;
                     if is_silent || !self.write(Message::Ping(Default::default())).await {
-                        return End::Lost;
+                        return;
                     }
                 }
             }
@@ -159,7 +150,14 @@ impl Connection {
         }
         match text {
             Ok((message, reference)) => {
-                if let Err(refused) = session.message(message, reference.clone()) {
+                let done = match message {
+                    ClientMessage::Renew { token } => {
+                        let caller = self.app.auth.caller(Some(&token));
+                        caller.and_then(|caller| session.renew(caller.at(self.address), reference.clone()))
+                    }
+                    message => session.message(message, reference.clone()),
+                };
+                if let Err(refused) = done {
                     self.refuse(refused.code, &refused.message, reference).await;
                 }
             }

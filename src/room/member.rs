@@ -107,6 +107,10 @@ pub(super) struct Member {
     pub lost_at: Option<Instant>,
     /// When the token ends.
     pub expires: Option<Instant>,
+    /// They were told that it ends.
+    pub was_warned: bool,
+    /// The token's `sub`.
+    pub subject: Option<String>,
     /// Where they came from.
     pub address: Option<IpAddr>,
     /// Held while a media connection of this stay is being set up.
@@ -136,6 +140,7 @@ impl Member {
             host: self.host,
             consent: self.consent,
             recorded: self.recorded,
+            away: self.lost_at.is_some(),
             tracks: self.tracks.iter().map(state).collect(),
         }
     }

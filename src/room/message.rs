@@ -61,6 +61,8 @@ impl RoomState {
                 let by = Some(member.name.clone());
                 self.moderate(moderation, by.as_deref())
             }
+            // The door reads tokens, and hands in who they speak of.
+            ClientMessage::Renew { .. } => Err(refusal(ErrorCode::BadRequest, "nobody has read this token")),
             ClientMessage::Leave => {
                 let id = self.members[index].id.clone();
                 self.remove(&id, LeaveReason::Left, None);

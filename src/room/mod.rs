@@ -37,6 +37,8 @@ pub struct Options {
     pub limits: Limits,
     /// Places for media connections that are being set up, for each address.
     pub setups: Places,
+    /// How long before the end of a token its holder is told.
+    pub renew_warning: Duration,
     /// Who may watch.
     pub watch: Watch,
     /// False when this server never records.

@@ -323,6 +323,14 @@ impl Session {
         self.room.send(Input::Message { session: self.key, message, reference })
     }
 
+    /// Hands in who a new token of this session speaks of.
+    ///
+    /// # Errors
+    /// `overloaded` when the room has more to do than it can.
+    pub fn renew(&self, caller: Caller, reference: Option<String>) -> Result<(), Refusal> {
+        self.room.send(Input::Renew { session: self.key, caller, reference })
+    }
+
     /// The socket is gone.
     pub async fn gone(self) {
         // An error means that the room is over.

@@ -134,8 +134,11 @@ impl RoomState {
     pub fn deadline(&self) -> Option<Instant> {
         let resume = self.options.limits.resume_timeout.0;
         let lost = self.members.iter().filter_map(|member| Some(member.lost_at? + resume));
-        let expired = self.members.iter().filter_map(|member| member.expires);
-        lost.chain(expired).min()
+        let ends = self.members.iter().filter_map(|member| {
+            let end = member.expires?;
+            Some(if member.was_warned { end } else { self.warning_before(end) })
+        });
+        lost.chain(ends).min()
     }
 
     /// Lets go who did not come back in time, and whose token is over.
@@ -151,6 +154,18 @@ impl RoomState {
         for id in expired {
             self.remove(&id, LeaveReason::Left, Some((ClosedReason::Expired, None)));
         }
+        for index in 0..self.members.len() {
+            let Some(end) = self.members[index].expires else { continue };
+            if !self.members[index].was_warned && self.warning_before(end) <= now.at {
+                self.members[index].was_warned = true;
+                let in_ms = end.saturating_duration_since(now.at).as_millis() as u64;
+                self.members[index].send(Arc::new(ServerMessage::Expiring { in_ms }));
+            }
+        }
+    }
+
+    fn warning_before(&self, end: Instant) -> Instant {
+        end.checked_sub(self.options.renew_warning).unwrap_or(end)
     }
 
     /// Takes a member out, with the last word to their client if there is one to say.
@@ -177,18 +192,27 @@ impl RoomState {
 
     /// Closes the connections of a member that goes, or that starts over.
     pub fn close_media(&mut self, member: &mut Member) {
-        let room = self.key;
+        self.close_publisher(member);
+        self.close_receiver(member);
+    }
+
+    /// Closes the publishing connection.
+    pub fn close_publisher(&mut self, member: &mut Member) {
         if let Some(peer) = member.peer.take() {
-            self.effects.push(Effect::Media(Command::ClosePeer { room, peer }));
-        }
-        if let Some(leg) = member.leg.take() {
-            self.effects.push(Effect::Media(Command::CloseLeg { room, leg: leg.key }));
+            self.effects.push(Effect::Media(Command::ClosePeer { room: self.key, peer }));
         }
         for track in std::mem::take(&mut member.tracks) {
             self.tell(What::TrackEnded { track: member.track_id(track.source, track.kind) });
         }
         member.setup = None;
         member.candidates = 0;
+    }
+
+    /// Closes the receiving connection.
+    pub fn close_receiver(&mut self, member: &mut Member) {
+        if let Some(leg) = member.leg.take() {
+            self.effects.push(Effect::Media(Command::CloseLeg { room: self.key, leg: leg.key }));
+        }
         member.leg_broken = false;
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Instant;
 
 use reelay_signaling::{Consent, ErrorCode, Grants, Join, ParticipantId, ResumeMedia, Role, RoomName, ServerMessage};
 
@@ -64,19 +65,7 @@ impl RoomState {
         self.may_enter(&caller, role)?;
         let is_first = !self.members.iter().any(|member| member.host);
         let is_socket = matches!(door, Door::Socket { .. });
-        let mut grants = caller.grants_in(&self.name);
-        let host = match role {
-            Role::Watch => false,
-            Role::Join if caller.open => is_first && is_socket,
-            Role::Join => grants.moderate,
-        };
-        if caller.open {
-            grants.moderate = host;
-            grants.admin = false;
-        }
-        if role == Role::Watch {
-            grants = Grants { subscribe: true, watch: true, ..Grants::default() };
-        }
+        let (grants, host) = self.grants_of(&caller, role, is_first && is_socket);
         let member = Member {
             id: self.new_id(),
             announced: false,
@@ -91,6 +80,8 @@ impl RoomState {
             door,
             lost_at: None,
             expires: caller.expires.map(|wall| now.instant_of(wall)),
+            was_warned: false,
+            subject: caller.subject,
             address: caller.address,
             setup,
             peer: None,
@@ -136,7 +127,66 @@ impl RoomState {
         if let Door::Socket { session, .. } = &mut member.door {
             *session = None;
         }
-        member.lost_at = Some(now.at);
+        self.set_lost(index, Some(now.at));
+    }
+
+    /// The connection of a stay was lost, or is back.
+    pub fn set_lost(&mut self, index: usize, lost_at: Option<Instant>) {
+        let member = &mut self.members[index];
+        let was_lost = std::mem::replace(&mut member.lost_at, lost_at).is_some();
+        if was_lost != lost_at.is_some() {
+            self.show(index);
+        }
+    }
+
+    /// What a caller may do here in this role, and whether they are host; on an open server that is who `is_next`.
+    fn grants_of(&self, caller: &Caller, role: Role, is_next: bool) -> (Grants, bool) {
+        if role == Role::Watch {
+            return (Grants { subscribe: true, watch: true, ..Grants::default() }, false);
+        }
+        let mut grants = caller.grants_in(&self.name);
+        if caller.open {
+            grants.moderate = is_next;
+            grants.admin = false;
+        }
+        (grants, grants.moderate)
+    }
+
+    /// A new token of somebody who is here: its grants and its end count from now on.
+    pub fn renew(&mut self, now: Now, session: SessionKey, caller: Caller, reference: Option<String>) {
+        let Some(index) = self.index_of_session(session) else { return };
+        if let Err(refused) = self.may_renew(index, &caller) {
+            self.members[index].send_error(refused.code, refused.message, reference);
+            return;
+        }
+        let member = &self.members[index];
+        let (grants, host) = self.grants_of(&caller, member.role, member.host);
+        let mut member = self.members.remove(index);
+        (member.expires, member.was_warned) = (caller.expires.map(|wall| now.instant_of(wall)), false);
+        let in_ms = member.expires.map(|end| end.saturating_duration_since(now.at).as_millis() as u64);
+        let has_changed = (member.grants, member.host) != (grants, host);
+        (member.grants, member.host) = (grants, host);
+        if !grants.publish {
+            self.close_publisher(&mut member);
+        }
+        if !grants.subscribe {
+            self.close_receiver(&mut member);
+        }
+        member.send(Arc::new(ServerMessage::Renewed { grants, in_ms }));
+        self.members.insert(index, member);
+        if has_changed {
+            self.show(index);
+            self.sync_legs();
+        }
+    }
+
+    fn may_renew(&self, index: usize, caller: &Caller) -> Result<(), Refusal> {
+        let member = &self.members[index];
+        may_enter_at_all(&self.options, caller, member.role, &self.name)?;
+        if member.subject.is_some() && member.subject != caller.subject {
+            return Err(refusal(ErrorCode::Forbidden, "the token is another person's"));
+        }
+        Ok(())
     }
 
     /// Comes back with the token of the last `joined`.
@@ -155,13 +205,17 @@ impl RoomState {
         if let Door::Socket { session: slot, .. } = &mut member.door {
             *slot = Some(session);
         }
-        member.lost_at = None;
+        let was_lost = member.lost_at.take().is_some();
         let id = member.id.clone();
         if media == ResumeMedia::New {
             self.start_over(index);
         }
         self.welcome(index, true);
         self.send_pending_offer(index);
+        // After the welcome, which has to come first.
+        if was_lost {
+            self.show(index);
+        }
         self.sync_legs();
         Ok(id)
     }

@@ -42,6 +42,11 @@ pub(super) enum Input {
         message: ClientMessage,
         reference: Option<String>,
     },
+    Renew {
+        session: SessionKey,
+        caller: Caller,
+        reference: Option<String>,
+    },
     Gone {
         session: SessionKey,
     },
@@ -128,6 +133,7 @@ impl RoomTask {
                 let _ = reply.send(state.resume(&token, media, session));
             }
             Input::Message { session, message, reference } => state.on_message(now, session, message, reference),
+            Input::Renew { session, caller, reference } => state.renew(now, session, caller, reference),
             Input::Gone { session } => state.on_gone(now, session),
             Input::Web(request) => state.on_web(now, *request),
             Input::Snapshot(reply) => {

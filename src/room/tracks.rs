@@ -75,9 +75,10 @@ impl RoomState {
             LinkState::Disconnected | LinkState::Failed => false,
         };
         match state {
-            LinkState::Connected if is_web => self.members[index].lost_at = None,
+            LinkState::Connected if is_web => self.set_lost(index, None),
             LinkState::Disconnected | LinkState::Failed if is_web => {
-                self.members[index].lost_at.get_or_insert(now.at);
+                let since = self.members[index].lost_at.unwrap_or(now.at);
+                self.set_lost(index, Some(since));
             }
             LinkState::Closed if is_web => {
                 let id = self.members[index].id.clone();

@@ -280,3 +280,25 @@ fn token_that_ends_puts_its_holder_out_of_a_running_call() {
     let (socket, _) = enter(&server, Some(&token("team", &[Grant::Join], 1)), "join").unwrap();
     assert_eq!(socket.end().as_deref(), Some("expired"));
 }
+
+#[test]
+fn who_brings_a_new_token_in_time_stays_and_may_what_that_says() {
+    let server = server();
+    let (mut socket, joined) = enter(&server, Some(&token("team", &[Grant::Join, Grant::Record], 3)), "join").unwrap();
+    assert_eq!(joined["grants"]["record"], true);
+    let left = socket.wait("expiring")["in_ms"].as_u64().unwrap();
+    assert!(left <= 3_000, "{left}");
+    for (bad, code) in [("a.b.c".into(), "unauthorized"), (token("other", &[Grant::Join], 600), "forbidden")] {
+        socket.say(json!({"type": "renew", "token": bad, "ref": code}));
+        assert_eq!(socket.error(), (code.to_owned(), Some(code.to_owned())));
+    }
+    socket.say(json!({"type": "renew", "token": token("team", &[Grant::Join], 600)}));
+    let renewed = socket.wait("renewed");
+    assert!(renewed["in_ms"].as_u64().unwrap() > 500_000, "{renewed}");
+    assert_eq!((&renewed["grants"]["join"], &renewed["grants"]["record"]), (&json!(true), &json!(false)));
+    socket.say(json!({"type": "recording", "action": "stop", "ref": "1"}));
+    assert_eq!(socket.error(), ("forbidden".to_owned(), Some("1".to_owned())));
+    std::thread::sleep(std::time::Duration::from_millis(left));
+    socket.say(json!({"type": "chat", "text": "still here"}));
+    assert_eq!(socket.wait("chat")["text"], "still here", "the old token's end is past");
+}

@@ -151,7 +151,7 @@ fn lost_socket_comes_back_to_its_place() {
     loop {
         match bo.next().unwrap()["type"].as_str().unwrap() {
             "chat" => break,
-            kind => assert!(!kind.starts_with("participant"), "nobody notices"),
+            kind => assert!(kind != "participant-left" && kind != "participant-joined", "the place was kept"),
         }
     }
 }
@@ -233,4 +233,43 @@ fn host_puts_out_and_ends_for_all() {
     ana.say(json!({"type": "moderate", "action": "end"}));
     assert_eq!(cy.end().as_deref(), Some("ended"));
     assert_eq!(ana.end().as_deref(), Some("ended"));
+}
+
+#[test]
+fn who_falls_silent_is_shown_away_and_then_gone() {
+    let server = set("[limits]\nping_interval = \"200ms\"\nresume_timeout = \"1s\"\n");
+    let (silent, joined) = Socket::join(&server, "team", "Ana");
+    let (mut bo, _) = Socket::join(&server, "team", "Bo");
+    // Nobody reads this socket any more, so nobody answers its pings; the connection itself stands.
+    let update = bo.wait("participant-updated");
+    assert_eq!((&update["participant"]["id"], &update["participant"]["away"]), (&joined["participant"], &json!(true)));
+    let left = bo.wait("participant-left");
+    assert_eq!((&left["participant"], &left["reason"]), (&joined["participant"], &json!("lost")));
+    drop(silent);
+}
+
+#[test]
+fn who_reads_too_slowly_is_dropped_and_comes_back_to_the_same_place() {
+    let server = set(
+        "[limits]\nsend_queue = 16\nresume_timeout = \"2s\"\nmessages_per_second = 100000\nmessage_burst = 100000\n",
+    );
+    let (slow, joined) = Socket::join(&server, "team", "Slow");
+    let (mut bo, _) = Socket::join(&server, "team", "Bo");
+    let line = "x".repeat(2_000);
+    // Until what the kernel keeps for the slow one is full, and the queue behind it too.
+    let away = loop {
+        bo.say(json!({"type": "chat", "text": line}));
+        match bo.next().unwrap() {
+            message if message["type"] == "participant-updated" => break message,
+            _ => {}
+        }
+    };
+    assert_eq!((&away["participant"]["id"], &away["participant"]["away"]), (&joined["participant"], &json!(true)));
+    let mut back = Socket::open(&server);
+    back.say(json!({"type": "resume", "token": joined["resume"], "media": "kept"}));
+    let resumed = back.wait("joined");
+    assert_eq!((&resumed["participant"], &resumed["resumed"]), (&joined["participant"], &json!(true)));
+    drop(slow);
+    drop(back);
+    assert_eq!(bo.wait("participant-left")["reason"], "lost", "nobody is left behind as a ghost");
 }

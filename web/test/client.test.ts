@@ -8,7 +8,7 @@ import type { RoomState } from "../src/client/room-state.ts";
 import { withStereo } from "../src/client/sdp.ts";
 import { clockBits, readClock } from "../src/client/synthetic.ts";
 
-const someone = (id: string, name = id): Participant => ({ id, name, host: false, consent: "not-asked", recorded: false, tracks: [] });
+const someone = (id: string, name = id): Participant => ({ id, name, host: false, consent: "not-asked", recorded: false, away: false, tracks: [] });
 const joined = (ids: string[]): Joined => ({
   type: "joined",
   room: "r",

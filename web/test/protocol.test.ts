@@ -21,7 +21,7 @@ describe("messages of the server", () => {
     const shapes = golden().filter(({ path }) => path.startsWith("client")).map(({ text }) => (JSON.parse(text) as ClientMessage).type);
     const known: Record<ClientMessage["type"], true> = {
       join: true, resume: true, publish: true, candidate: true, answer: true, restart: true, subscribe: true,
-      mute: true, recording: true, consent: true, chat: true, moderate: true, leave: true,
+      mute: true, recording: true, consent: true, chat: true, moderate: true, renew: true, leave: true,
     };
     if (shapes.length > 0) expect([...new Set(shapes)].sort()).toEqual(Object.keys(known).sort());
   });

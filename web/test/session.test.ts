@@ -154,6 +154,20 @@ it("an old socket says nothing more", () => {
   expect(phases).toEqual(["in", "away"]);
 });
 
+it("comes back to its place when it was too slow, and ends when the server says so", () => {
+  const { phases, last } = start();
+  last().open();
+  last().say(joined("one"));
+  last().say({ type: "closed", reason: "dropped", by: null });
+  expect(phases).toEqual(["in", "away"]);
+  vi.advanceTimersByTime(1_000);
+  last().open();
+  expect(last().sent).toEqual([{ type: "resume", token: "one", media: "kept" }]);
+  last().say(joined("two"));
+  last().say({ type: "closed", reason: "expired", by: null });
+  expect(phases).toEqual(["in", "away", "in", "closed"]);
+});
+
 it("waits longer each time, up to about 4 s", () => {
   expect([0, 1, 2, 9].map((n) => backoff(n, () => 0.5))).toEqual([250, 500, 1000, 4000]);
   expect(signalUrl({ protocol: "https:", host: "a:1" })).toBe("wss://a:1/signal");

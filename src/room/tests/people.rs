@@ -9,7 +9,7 @@ use reelay_signaling::{
 
 use super::super::*;
 use super::world::*;
-use crate::auth::{Caller, Grant};
+use crate::auth::{Caller, Grant, Scope};
 
 #[test]
 fn newcomer_gets_the_room_and_the_others_get_the_newcomer() {
@@ -180,4 +180,49 @@ fn token_that_ends_ends_the_session() {
     world.pass(Duration::from_secs(1));
     assert_eq!(ana.closed(), Some(ClosedReason::Expired));
     assert!(world.room.is_empty());
+}
+
+#[test]
+fn token_is_renewed_before_its_end_and_its_new_grants_act_at_once() {
+    let mut world = World::new();
+    let until = |world: &World, seconds: u64| Some(world.now.wall + Duration::from_secs(seconds));
+    let token = |grants: &[Grant], sub: &str, expires| Caller { expires, subject: Some(sub.into()), ..keyed(grants) };
+    let all = [Grant::Join, Grant::Publish, Grant::Subscribe, Grant::Moderate];
+    let expires = until(&world, 600);
+    let mut ana = world.enter_as(token(&all, "ana", expires), "Ana", Role::Join).unwrap();
+    let mut bo = world.enter_as(token(&all[..3], "bo", None), "Bo", Role::Join).unwrap();
+    world.publish(&ana);
+    world.publish(&bo);
+    world.pass(Duration::from_secs(539));
+    ana.read();
+    world.pass(Duration::from_secs(1));
+    assert_eq!(ana.read(), [ServerMessage::Expiring { in_ms: 60_000 }]);
+    world.pass(Duration::from_secs(1));
+    let mut refuse = |caller: Caller| {
+        world.room.renew(world.now, ana.session, caller, Some("r".into()));
+        assert_eq!(ana.errors(), [ErrorCode::Forbidden]);
+    };
+    refuse(token(&all, "bo", None));
+    refuse(token(&all[1..], "ana", None));
+    refuse(Caller { scope: Scope::Room("other".parse().unwrap()), ..token(&all, "ana", None) });
+    world.effects();
+    bo.read();
+    let renewed = token(&all[..1], "ana", until(&world, 600));
+    world.room.renew(world.now, ana.session, renewed, None);
+    let said = ana.read();
+    let is_answer = |message: &ServerMessage| matches!(message, ServerMessage::Renewed { grants, in_ms: Some(600_000) } if grants.join && !grants.publish);
+    assert!(said.iter().any(is_answer), "{said:?}");
+    let effects = world.effects();
+    let closed = media(&effects);
+    assert!(closed.iter().any(|command| matches!(command, Command::ClosePeer { .. })), "{closed:?}");
+    assert!(closed.iter().any(|command| matches!(command, Command::CloseLeg { .. })), "{closed:?}");
+    let is_shown = |message: &ServerMessage| matches!(message, ServerMessage::ParticipantUpdated { participant } if !participant.host && participant.tracks.is_empty());
+    assert!(bo.read().iter().any(is_shown));
+    world.say(&ana, ClientMessage::Moderate(reelay_signaling::Moderation::End));
+    assert_eq!(ana.errors(), [ErrorCode::Forbidden]);
+    world.pass(Duration::from_secs(599));
+    assert!(ana.read().iter().any(|message| matches!(message, ServerMessage::Expiring { .. })), "warned once more");
+    assert_eq!(ana.closed(), None);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(ana.closed(), Some(ClosedReason::Expired));
 }

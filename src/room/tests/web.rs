@@ -111,6 +111,7 @@ fn whip_publisher_whose_connection_is_lost_may_restart_for_a_while() {
     world.pass(Duration::from_secs(60));
     ana.read();
     state(&mut world, LinkState::Disconnected);
+    assert!(matches!(&ana.read()[0], ServerMessage::ParticipantUpdated { participant } if participant.away));
     world.pass(Duration::from_secs(30));
     assert!(matches!(&ana.read()[0], ServerMessage::ParticipantLeft { reason: LeaveReason::Lost, .. }));
     let effects = world.effects();

@@ -36,6 +36,7 @@ impl World {
         let mut options = Options {
             limits: Limits::default(),
             setups: Places::new(Limits::default().half_open_per_address),
+            renew_warning: Duration::from_secs(60),
             watch: Watch::Link,
             may_record: true,
             consent_required: false,

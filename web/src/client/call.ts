@@ -64,6 +64,8 @@ export class Call extends Emitter<CallEvents> {
   /** The recording that ended last during this stay. */
   saved: { id: string; duration_ms: number } | null = null;
   readonly speakers = new Speakers();
+  /** The token ends soon, and the call with it unless its owner opens a new link. */
+  isExpiring = false;
   /** True when no path for media was found in good time. */
   hasNoPath = false;
   private visible: ReadonlySet<string> = new Set();
@@ -102,6 +104,7 @@ export class Call extends Emitter<CallEvents> {
     options.local?.on("gone", (gone) => this.emit("news", { type: "device-gone", ...gone }), signal);
     const timer = setInterval(() => void this.takeStats(), STATS_MS);
     signal.addEventListener("abort", () => clearInterval(timer));
+    addEventListener("hashchange", () => this.renew(), { signal });
     addEventListener("pagehide", () => this.refreshSeat(), { signal });
   }
 
@@ -113,6 +116,12 @@ export class Call extends Emitter<CallEvents> {
   show(visible: ReadonlySet<string>): void {
     this.visible = visible;
     this.subscriber?.show(visible);
+  }
+
+  /** A link with a new token was opened in this tab. */
+  private renew(): void {
+    const token = accessToken();
+    if (token !== null) this.session.send({ type: "renew", token });
   }
 
   record(action: RecordingAction): void {
@@ -209,6 +218,8 @@ export class Call extends Emitter<CallEvents> {
       case "chat": this.onChat(message.participant, message.text); break;
       case "mute-requested": this.onMuteRequested(message.source, message.kind, message.by); break;
       case "participant-updated": if (message.participant.id === this.room?.me) this.sayMutes(); break;
+      case "expiring": this.isExpiring = true; break;
+      case "renewed": this.isExpiring = false; break;
       case "error": this.onError(message.code, message.message, message.ref); break;
     }
     for (const news of newsOf(before, this.room, message)) this.emit("news", news);

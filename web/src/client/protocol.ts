@@ -24,6 +24,8 @@ export interface Participant {
   host: boolean;
   consent: Consent;
   recorded: boolean;
+  /** The connection is lost, and the place is kept for a while. */
+  away: boolean;
   tracks: TrackState[];
 }
 
@@ -118,6 +120,7 @@ export type ClientMessage = (
   | { type: "moderate"; action: "mute"; participant: string; source: Source; kind: Kind }
   | { type: "moderate"; action: "remove"; participant: string }
   | { type: "moderate"; action: "end" }
+  | { type: "renew"; token: string }
   | { type: "leave" }
 ) & { ref?: string };
 
@@ -135,6 +138,8 @@ export type ServerMessage =
   | { type: "consent-requested"; by: string | null }
   | ({ type: "chat" } & ChatLine)
   | { type: "mute-requested"; source: Source; kind: Kind; by: string }
+  | { type: "expiring"; in_ms: number }
+  | { type: "renewed"; grants: Grants; in_ms: number | null }
   | { type: "closed"; reason: ClosedReason; by: string | null }
   | { type: "error"; code: string; message: string; ref?: string };
 
@@ -152,6 +157,8 @@ const SERVER_TYPES: ReadonlySet<string> = new Set<ServerMessage["type"]>([
   "consent-requested",
   "chat",
   "mute-requested",
+  "expiring",
+  "renewed",
   "closed",
   "error",
 ]);

@@ -26,6 +26,7 @@ export function reduce(state: RoomState | null, message: ServerMessage): RoomSta
       participants: state.participants.filter((one) => one.id !== message.participant),
       speaking: state.speaking.filter((id) => id !== message.participant),
     };
+    case "renewed": return { ...state, grants: message.grants };
     case "speaking": return { ...state, speaking: message.participants };
     case "watchers": return { ...state, watchers: message.count };
     case "recording": {

@@ -120,7 +120,10 @@ export class Session extends Emitter<SessionEvents> {
     if (message === null) return;
     switch (message.type) {
       case "joined": return this.onJoined(message);
-      case "closed": return this.end({ name: "closed", reason: message.reason, by: message.by });
+      case "closed":
+        // Too slow to read what the server had to say: the place is kept, so come back to it.
+        if (message.reason === "dropped" && this.phase.name === "in") return this.drop();
+        return this.end({ name: "closed", reason: message.reason, by: message.by });
       case "error":
         if (this.phase.name !== "in") return this.onRefused(message.code, message.message);
     }

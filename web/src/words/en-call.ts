@@ -226,6 +226,7 @@ export const enCall = {
     noPath: "Your network lets no picture and sound through to this server (UDP is blocked). Chat and recording state still work.",
     details: "Details",
     alone: "Still recording, and you are alone.",
+    expiring: "Your access ends in a minute. Open a new link in this tab to stay.",
     stop: "Stop recording",
     keep: "Keep recording",
     talkingMuted: "You are muted. Ctrl+D to speak.",

@@ -225,6 +225,7 @@ export const zhCall: typeof enCall = {
     noPath: "你的网络不让画面和声音到达这台服务器（UDP 被阻止）。聊天和录制状态仍可用。",
     details: "详情",
     alone: "还在录制，而你是一个人。",
+    expiring: "你的访问权限即将到期。在此标签页打开新链接即可留下。",
     stop: "停止录制",
     keep: "继续录制",
     talkingMuted: "你已静音。按 Ctrl+D 说话。",

@@ -31,6 +31,7 @@ export function noticesOf(call: Call, context: NoticeContext): TemplateResult[] 
   }
   if (context.isSoundHeld) found.push(html`<re-notice>${w.soundHeld}${action(w.turnSoundOn, context.turnSoundOn, true)}</re-notice>`);
   else if (context.isQuiet) found.push(html`<re-notice>${w.quiet}${action(w.turnSoundOn, context.turnSoundOn)}</re-notice>`);
+  if (call.isExpiring) found.push(html`<re-notice kind="warn">${w.expiring}</re-notice>`);
   if (call.hasNoPath) found.push(html`<re-notice kind="bad">${w.noPath}${action(w.details, context.showDetails)}</re-notice>`);
   if (context.isLeftAlone) {
     found.push(html`<re-notice kind="warn">${w.alone}${action(w.stop, () => call.record("stop"))}${action(w.keep, context.keepRecording)}</re-notice>`);

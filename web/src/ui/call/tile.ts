@@ -28,6 +28,8 @@ export interface TileState {
   figures: () => Figures | null;
   /** A recording runs and this person is not in it. */
   isUnrecorded: boolean;
+  /** The line to the server dropped; what they send may still come. */
+  isAway: boolean;
   canModerate: boolean;
 }
 
@@ -112,7 +114,7 @@ export class ReTile extends ReElement {
       ${isPictureOn && this.hasFrame ? nothing : html`<div class="avatar" aria-hidden="true"><span>${initials(tile.name)}</span></div>`}
       ${isPictureOn && !this.hasFrame ? html`<p class="wait">${w.connecting}</p>` : nothing}
       ${tile.quality === "lost" ? html`<p class="cover">${w.reconnecting}</p>` : nothing}
-      ${tile.isUnrecorded ? html`<span class="chip" title=${w.notRecordedHint}>${w.notRecorded}</span>` : nothing}
+      ${tile.isAway && tile.quality !== "lost" ? html`<span class="chip">${w.reconnecting}</span>` : tile.isUnrecorded ? html`<span class="chip" title=${w.notRecordedHint}>${w.notRecorded}</span>` : nothing}
       <div class="corner">
         <re-quality .quality=${tile.quality} .name=${name} .figures=${tile.figures}></re-quality>
         ${tile.isSelf && !tile.isScreen ? nothing : this.menu(tile, name)}

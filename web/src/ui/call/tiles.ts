@@ -24,6 +24,7 @@ export function tilesOf(call: Call, context: TileContext): TileState[] {
       canModerate: room.grants.moderate && !isSelf,
       isUnrecorded: isRecording && !who.recorded,
       figures: () => call.figures(who.id),
+      isAway: who.away && !isSelf,
       quality: isSelf ? ("good" as const) : (call.quality.get(who.id) ?? "good"),
     };
     const camera: TileState = { ...base, ...cameraOf(call, who, isSelf), key: `${who.id}/camera`, isScreen: false, isSpeaking: context.rings.has(who.id), isPinned: context.pinned === `${who.id}/camera` };
