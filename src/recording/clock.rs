@@ -48,6 +48,10 @@ struct Line {
     jump_due: bool,
     offset: Option<f64>,
     mapped_rtp_us: i64,
+    /// RTP time of the last report.
+    reported_rtp_us: i64,
+    /// How far the reports' mapping was from that of arrivals, while there were reports.
+    beyond_arrival: f64,
 }
 
 impl SenderClock {
@@ -64,7 +68,7 @@ impl SenderClock {
         line.minute.add(arrival_us, raw);
         line.while_ago.add(arrival_us, raw);
         line.moment.add(arrival_us, raw);
-        if let Some(ntp_us) = line.ntp(rtp_us) {
+        if let Some(ntp_us) = line.ntp(rtp_us).filter(|_| line.is_fresh(rtp_us)) {
             line.ties.add(arrival_us, arrival_us as f64 - ntp_us);
         }
         self.move_tie(arrival_us);
@@ -79,7 +83,11 @@ impl SenderClock {
         let base = *self.ntp_base.get_or_insert(ntp);
         let Some(line) = &mut self.lines[kind as usize] else { return };
         let point = (rtp_us, signed_us(ntp, base));
-        match line.fit.add(point) {
+        let fitted = line.fit.add(point);
+        if !matches!(fitted, Fitted::Suspect) {
+            line.reported_rtp_us = rtp_us;
+        }
+        match fitted {
             Fitted::Taken => self.counters.reports += 1,
             Fitted::Suspect => self.counters.rejected += 1,
             Fitted::Stepped { by_us } => {
@@ -121,7 +129,13 @@ impl SenderClock {
         let by_reports = tie.and_then(|tie| Some(line.ntp(rtp_us)? + tie - rtp_us as f64)).filter(is_likely);
         let mut is_jump = std::mem::take(&mut line.jump_due);
         let target = match (by_reports, line.minute.lowest(), line.while_ago.lowest()) {
-            (Some(target), _, _) => target,
+            (Some(target), Some(minute), _) if line.is_fresh(rtp_us) => {
+                line.beyond_arrival = target - minute;
+                target
+            }
+            // Over a long time without reports arrivals know better how the clock goes.
+            (Some(_), Some(minute), _) => minute + line.beyond_arrival,
+            (Some(target), None, _) => target,
             (None, Some(minute), Some(recent)) if recent - minute > STALL_US => {
                 // Nothing came in time for ten seconds: the capture stood still, and nobody reports it.
                 is_jump = true;
@@ -203,7 +217,13 @@ impl Line {
             jump_due: false,
             offset: None,
             mapped_rtp_us: 0,
+            reported_rtp_us: 0,
+            beyond_arrival: 0.0,
         }
+    }
+
+    fn is_fresh(&self, rtp_us: i64) -> bool {
+        rtp_us - self.reported_rtp_us < FRESH_US
     }
 
     fn ntp(&self, rtp_us: i64) -> Option<f64> {
@@ -338,6 +358,8 @@ fn signed_us(ntp: NtpTime, base: NtpTime) -> i64 {
 const SLEW: f64 = 0.005;
 const FIRST_PACKETS: u32 = 50;
 const FIRST_WAIT_US: i64 = 1_000_000;
+/// So long the line through the last reports is followed without another one.
+const FRESH_US: i64 = 120_000_000;
 const FIT_SPAN_US: i64 = 60_000_000;
 const SLOPE_SPAN_US: i64 = 25_000_000;
 const MAX_REPORTS: usize = 64;

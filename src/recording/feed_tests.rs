@@ -9,6 +9,9 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 
+#[path = "feed_tests/hours.rs"]
+mod hours;
+
 /// A sender in virtual time. True time is microseconds since the call began; every payload carries it.
 #[derive(Debug, Clone)]
 struct Source {
@@ -231,15 +234,28 @@ fn steady(at: i64) -> i64 {
 
 /// A/V error at each minute of ten hours, in milliseconds.
 fn ten_hours(wall: &dyn Fn(i64) -> i64, audio_ppm: f64, video_ppm: f64) -> Vec<f64> {
+    ten_hours_with(wall, audio_ppm, video_ppm, &mut |_, _| {})
+}
+
+/// The same after `change` had its way with what arrives.
+fn ten_hours_with(
+    wall: &dyn Fn(i64) -> i64,
+    audio_ppm: f64,
+    video_ppm: f64,
+    change: &mut dyn FnMut(Kind, &mut Vec<Arrival>),
+) -> Vec<f64> {
     let mut call = Call::both();
     call.step_us = 300_000;
     let sound = Source { frame_us: 60_000, drift_ppm: audio_ppm, ..audio() };
     let picture = Source { frame_us: 200_000, drift_ppm: video_ppm, every: 50, ..video() };
     let to = 10 * HOUR;
-    let arrivals = merged(vec![sound.send(0, to, call.zero, wall, 1), picture.send(0, to, call.zero, wall, 2)]);
+    let mut lists = vec![sound.send(0, to, call.zero, wall, 1), picture.send(0, to, call.zero, wall, 2)];
+    for (kind, list) in [Kind::Audio, Kind::Video].into_iter().zip(&mut lists) {
+        change(kind, list);
+    }
+    let arrivals = merged(lists);
     call.run(&arrivals, to + SECOND);
     let (blocks, feed) = call.finish();
-    assert!(feed.is_by_reports());
     assert_eq!(feed.counters().audio.lost + feed.counters().video.lost, 0);
     let (sound, picture) = (real(&blocks, Kind::Audio), real(&blocks, Kind::Video));
     assert_eq!(picture.len() as i64, (to as f64 * (1.0 + video_ppm / 1e6) / 200_000.0).ceil() as i64);

@@ -185,6 +185,7 @@ impl Segment {
             ("clamps", timeline.clamps + stats.clamped),
             ("clamp_max_ms", timeline.clamp_max_ms),
             ("overlaps", timeline.overlaps),
+            ("surplus", timeline.surplus),
             ("reports", clock.reports),
             ("reports_rejected", clock.rejected),
             ("clock_steps", clock.steps),

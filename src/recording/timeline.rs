@@ -31,6 +31,8 @@ pub struct TimelineCounters {
     pub clamp_max_ms: u64,
     /// Audio packets that came when their place was taken.
     pub overlaps: u64,
+    /// Audio packets that were left out, because the sender's clock is faster than ours and made more sound than time.
+    pub surplus: u64,
     /// Video frames that could not be shown without a keyframe.
     pub undecodable: u64,
 }
@@ -117,6 +119,11 @@ impl Timeline {
                 return;
             }
             self.fill_before(at, hole_us, frame.lost_before);
+            if self.is_surplus(at, &frame) {
+                self.counters.surplus += 1;
+                self.audio.stamp_end = at + duration_us;
+                return;
+            }
         } else {
             self.audio.sound_end = at;
         }
@@ -325,6 +332,14 @@ impl Timeline {
         }
     }
 
+    /// A sender whose clock is fast makes more sound than there is time: a packet of 20 ms an hour for each 6 ppm. Players
+    /// that only play one packet after the other would fall behind, so one is left out now and then; best one of silence.
+    fn is_surplus(&self, at: MediaTime, frame: &Frame) -> bool {
+        let behind_us = self.audio.sound_end - at;
+        let is_quiet = frame.data.len() <= COMFORT_BYTES || frame.level.is_some_and(|level| level >= QUIET_LEVEL);
+        behind_us >= if is_quiet { SURPLUS_QUIET_US } else { SURPLUS_US }
+    }
+
     /// Appends silence of this length, as far as packets make it up.
     fn fill_audio(&mut self, missing_us: i64, cause: &'static str) {
         let from = self.audio.stamp_end;
@@ -467,6 +482,13 @@ const FILL_US: i64 = 20_000;
 /// No hole is longer than a recording.
 const MAX_FILL_US: i64 = 48 * 3_600 * 1_000_000;
 const SHORTEST_US: i64 = 2_500;
+/// So much sound too much is left out: of silence soon, of anything else before somebody sees it.
+const SURPLUS_QUIET_US: i64 = 20_000;
+const SURPLUS_US: i64 = 32_000;
+/// −dBov.
+const QUIET_LEVEL: u8 = 70;
+/// Packets of DTX and comfort noise are not larger.
+const COMFORT_BYTES: usize = 8;
 /// One fill keyframe.
 const FILL_VIDEO_US: i64 = 1_000_000;
 /// A packet that begins earlier than this before the end of the last has lost its place.

@@ -131,6 +131,9 @@ struct Judge<'a> {
     cluster: Option<Open>,
     last_ms: i64,
     audio_end_us: Option<u64>,
+    /// Where the sound would end if it were played without its times.
+    played_end_us: u64,
+    is_out_of_step: bool,
 }
 
 /// The cluster whose blocks are looked at.
@@ -158,6 +161,8 @@ impl<'a> Judge<'a> {
             cluster: None,
             last_ms: 0,
             audio_end_us: None,
+            played_end_us: 0,
+            is_out_of_step: false,
         }
     }
 
@@ -430,7 +435,8 @@ impl<'a> Judge<'a> {
         if length_us == 0 {
             self.fault("R14", block.at, format!("the block at {} ms is no Opus packet", block.time_ms));
         }
-        let hole_us = self.audio_end_us.map_or(0, |end| start_us.saturating_sub(end));
+        // What is left out of sound that ran ahead of its times is no hole.
+        let hole_us = self.audio_end_us.map_or(0, |end| start_us.saturating_sub(end.max(self.played_end_us)));
         if hole_us >= HOLE_US {
             self.fault(
                 "R14",
@@ -438,6 +444,13 @@ impl<'a> Judge<'a> {
                 format!("{} ms of sound are missing before {} ms", hole_us / 1000, block.time_ms),
             );
         }
+        let played_us = if self.audio_end_us.is_some() { self.played_end_us } else { start_us };
+        if played_us.abs_diff(start_us) > OUT_OF_STEP_US && !std::mem::replace(&mut self.is_out_of_step, true) {
+            let off_ms = (played_us as i64 - start_us as i64) / 1000;
+            let text = format!("played without its times, sound is {off_ms} ms late at {} ms", block.time_ms);
+            self.fault("R14", block.at, text);
+        }
+        self.played_end_us = played_us + length_us;
         self.audio_end_us = Some(start_us + length_us);
     }
 
@@ -498,4 +511,6 @@ const MAX_CLUSTER_MS: i16 = 20_000;
 const MAX_CLUSTER_LEN: u64 = 24 * 1024 * 1024;
 /// The shortest packet that browsers send is 10 ms; times are rounded to 1 ms and follow a clock that is corrected.
 const HOLE_US: u64 = 10_000;
+/// The rule is 40 ms; each time is rounded to 1 ms.
+const OUT_OF_STEP_US: u64 = 42_000;
 const PROGRESS_STEP: u64 = 8 * 1024 * 1024;
