@@ -2,10 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use super::storage::{Storage, StorageFile};
 
@@ -30,6 +30,10 @@ pub(crate) struct Faults {
     pub writes_left: Option<u64>,
     /// Most bytes that one write takes.
     pub longest_write: Option<usize>,
+    /// Writes and syncs wait until this is over.
+    pub stall: bool,
+    /// Syncs wait until this is over, writes do not.
+    pub stall_sync: bool,
     pub sync: bool,
     pub rename: bool,
     /// Everything fails as in a folder that was made read-only.
@@ -39,22 +43,33 @@ pub(crate) struct Faults {
 #[derive(Default)]
 pub(crate) struct State {
     pub files: BTreeMap<PathBuf, Vec<u8>>,
+    pub dirs: BTreeSet<PathBuf>,
     pub log: Vec<Op>,
     pub faults: Faults,
 }
 
 /// The disk; clones share it.
 #[derive(Clone, Default)]
-pub(crate) struct FaultyDisk(Arc<Mutex<State>>);
+pub(crate) struct FaultyDisk(Arc<(Mutex<State>, Condvar)>);
 
 impl FaultyDisk {
     /// A disk with these files.
     pub fn with(files: BTreeMap<PathBuf, Vec<u8>>) -> Self {
-        Self(Arc::new(Mutex::new(State { files, ..State::default() })))
+        Self(Arc::new((Mutex::new(State { files, ..State::default() }), Condvar::new())))
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.0.0.lock().unwrap()
+    }
+
+    /// What fails from now on; who waits for a stall to be over is woken.
+    pub fn set_faults(&self, faults: Faults) {
+        self.state().faults = faults;
+        self.0.1.notify_all();
+    }
+
+    fn wait_while(&self, is_stalled: impl Fn(&Faults) -> bool) {
+        drop(self.0.1.wait_while(self.state(), |state| is_stalled(&state.faults)).unwrap());
     }
 
     /// A copy of all files.
@@ -126,7 +141,7 @@ pub(crate) fn put(files: &mut BTreeMap<PathBuf, Vec<u8>>, path: &Path, offset: u
 }
 
 impl Storage for FaultyDisk {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
         self.file_op(path, |state, path| {
             if state.files.contains_key(path) {
                 return Err(io::ErrorKind::AlreadyExists.into());
@@ -135,18 +150,26 @@ impl Storage for FaultyDisk {
             state.log.push(Op::Create(path.to_path_buf()));
             Ok(())
         })?;
-        Ok(Box::new(FaultyFile { disk: self.clone(), path: path.to_path_buf() }))
+        Ok(Arc::new(FaultyFile { disk: self.clone(), path: path.to_path_buf() }))
     }
 
-    fn open(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
         if !self.state().files.contains_key(path) {
             return Err(io::ErrorKind::NotFound.into());
         }
-        Ok(Box::new(FaultyFile { disk: self.clone(), path: path.to_path_buf() }))
+        Ok(Arc::new(FaultyFile { disk: self.clone(), path: path.to_path_buf() }))
+    }
+
+    fn make_dir(&self, dir: &Path) -> io::Result<()> {
+        self.file_op(dir, |state, dir| {
+            state.dirs.insert(dir.to_path_buf());
+            Ok(())
+        })
     }
 
     fn exists(&self, path: &Path) -> bool {
-        self.state().files.contains_key(path)
+        let state = self.state();
+        state.files.contains_key(path) || state.dirs.contains(path)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -185,6 +208,7 @@ struct FaultyFile {
 
 impl StorageFile for FaultyFile {
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<usize> {
+        self.disk.wait_while(|faults| faults.stall);
         self.disk.file_op(&self.path, |state, path| {
             match &mut state.faults.writes_left {
                 Some(0) => return Err(io::Error::from_raw_os_error(EIO)),
@@ -230,6 +254,7 @@ impl StorageFile for FaultyFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.disk.wait_while(|faults| faults.stall || faults.stall_sync);
         self.disk.file_op(&self.path, |state, path| {
             if state.faults.sync {
                 return Err(io::Error::from_raw_os_error(EIO));

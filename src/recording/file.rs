@@ -81,7 +81,7 @@ pub struct Closed {
 pub struct SegmentFile {
     storage: Arc<dyn Storage>,
     path: PathBuf,
-    file: Box<dyn StorageFile>,
+    file: Arc<dyn StorageFile>,
     sidecar: Sidecar,
     codec: VideoCodec,
     entries: Entries,
@@ -281,6 +281,11 @@ impl SegmentFile {
     /// What was written so far.
     pub fn stats(&self) -> &Stats {
         &self.now.stats
+    }
+
+    /// The open file, for a helper that makes it durable.
+    pub fn handle(&self) -> Arc<dyn StorageFile> {
+        self.file.clone()
     }
 
     /// The path while it grows.

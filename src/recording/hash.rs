@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use ring::digest::{Context, SHA256};
 
 use super::manifest::Manifest;
+use super::storage::Storage;
 use super::store::{self, ReadError, Sureness};
 
 /// Fills in what is missing in the manifest of a finished recording. Gives the manifest if it changed.
@@ -16,6 +17,7 @@ use super::store::{self, ReadError, Sureness};
 /// # Errors
 /// When the recording cannot be read or its manifest not be written.
 pub fn hash_recording(
+    storage: &dyn Storage,
     folder: &Path,
     now: &dyn Fn() -> String,
     stop: &AtomicBool,
@@ -35,7 +37,7 @@ pub fn hash_recording(
     if !changed {
         return Ok(None);
     }
-    store::write_manifest(folder, &manifest, Sureness::Power)?;
+    store::write_manifest(storage, folder, &manifest, Sureness::Power)?;
     Ok(Some(manifest))
 }
 

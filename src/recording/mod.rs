@@ -40,6 +40,7 @@ mod session;
 mod sidecar;
 mod store;
 mod timeline;
+mod watch;
 
 pub use api::{Accepted, ConsentPolicy, Input, Options, Reply, StartError, StartPolicy, Tracks, Update};
 pub use capture::CaptureOptions;

@@ -17,6 +17,7 @@ use super::recover;
 use super::session::Shared;
 use super::storage::{Disk, Storage};
 use super::store::{self, Store};
+use super::watch::{self, Watch};
 
 mod replay;
 mod worker;
@@ -72,17 +73,24 @@ impl Recorder {
             stop_background.clone(),
         )
         .map_err(StartError::Thread)?;
-        let (keeper, keeper_thread) = keeper::start(updates.clone(), hash).map_err(StartError::Thread)?;
+        let (keeper, keeper_thread) =
+            keeper::start(storage.clone(), updates.clone(), hash).map_err(StartError::Thread)?;
         let (inputs, queue) = channel();
         let (tap_queue, taps) = channel();
-        let worker = Worker::new(Shared { options, storage, zero, wall, updates, keeper }, store, tap_queue);
+        let watch = Arc::new(Watch::default());
+        let (stop_watch, stopped) = channel();
+        let watcher = watch::start(watch.clone(), dir.clone(), updates.clone(), keeper.clone(), stopped)
+            .map_err(StartError::Thread)?;
+        let worker = Worker::new(Shared { options, storage, zero, wall, updates, keeper, watch }, store, tap_queue);
         let recorder = std::thread::Builder::new()
             .name("reelay-recorder".into())
             .spawn(move || {
                 let keeper = worker.shared.keeper.clone();
                 worker.run(&queue, &taps);
-                let _ = keeper.send(Job::Stop);
+                keeper.keep(Job::Stop);
                 let _ = keeper_thread.join();
+                drop(stop_watch);
+                let _ = watcher.join();
             })
             .map_err(StartError::Thread)?;
         let thread = RecorderThread {
@@ -96,7 +104,7 @@ impl Recorder {
 
     /// Tells the recorder something. Never waits.
     pub fn tell(&self, input: Input) {
-        let _ = self.inputs.send(Message::Input(input));
+        let _ = self.inputs.send(Message::Input(Instant::now(), input));
     }
 
     /// The recordings folder.

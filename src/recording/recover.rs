@@ -147,11 +147,11 @@ impl Work {
         if manifest.ended_at.is_none() {
             manifest.ended_at = Some(ended_at(folder, &manifest));
         }
-        store::write_manifest(folder, &manifest, Sureness::Power)?;
+        store::write_manifest(&*self.storage, folder, &manifest, Sureness::Power)?;
         let at = self.now();
         let event = serde_json::json!({"type": "repaired", "files": manifest.files.len(), "state": manifest.state});
         let line = events::line(event, end, &at);
-        store::append(&folder.join(store::EVENTS), format!("{line}\n").as_bytes())?;
+        store::append(&*self.storage, &folder.join(store::EVENTS), format!("{line}\n").as_bytes())?;
         let took_ms = began.elapsed().as_millis() as u64;
         info!(recording = %manifest.id, files = manifest.files.len(), took_ms, "recording repaired");
         let _ = updates.send(Update::Event { recording: manifest.id.clone(), line });
@@ -196,7 +196,7 @@ impl Work {
     }
 
     fn hash(&self, folder: &Path, updates: &UnboundedSender<Update>, stop: &AtomicBool) {
-        match hash::hash_recording(folder, &|| self.now(), stop) {
+        match hash::hash_recording(&*self.storage, folder, &|| self.now(), stop) {
             Ok(Some(manifest)) => {
                 let _ = updates.send(Update::Manifest(manifest));
             }

@@ -2,7 +2,6 @@
 //! manifest. A disk that refuses loses nothing at first: blocks wait, up to a limit, and the same file goes on later.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,9 +16,9 @@ use super::lane::Block;
 use super::levels::Levels;
 use super::manifest::{AudioInfo, SegmentEntry, VideoInfo};
 use super::report::Report;
-use super::storage::{Storage, StorageError};
+use super::storage::{Storage, StorageError, StorageFile};
 use crate::rtp::Codec;
-use crate::webm::{self, AudioTrack, Header, VideoCodec, VideoTrack};
+use crate::webm::{AudioTrack, Header, VideoCodec, VideoTrack};
 
 /// A file that grows.
 pub struct Segment {
@@ -48,7 +47,7 @@ struct Counts {
 }
 
 struct SyncHandle {
-    file: Arc<File>,
+    file: Arc<dyn StorageFile>,
     busy: Arc<AtomicBool>,
     failed: Arc<AtomicBool>,
 }
@@ -127,6 +126,7 @@ impl Segment {
     pub fn sync_job(&mut self) -> (Option<Job>, bool) {
         let Some(sync) = &self.sync else { return (None, false) };
         let has_failed = sync.failed.swap(false, Ordering::Relaxed);
+        self.counts.write_errors += u64::from(has_failed);
         if sync.busy.swap(true, Ordering::Relaxed) {
             return (None, has_failed);
         }
@@ -303,13 +303,9 @@ impl Segment {
             date_ms,
             name: self.entry.source.to_string(),
         };
-        self.file = Some(SegmentFile::create(storage.clone(), &self.path, &header)?);
-        // A second way to the file, for the helper that makes it durable.
-        self.sync = File::open(webm::part_path(&self.path)).ok().map(|file| SyncHandle {
-            file: Arc::new(file),
-            busy: Arc::default(),
-            failed: Arc::default(),
-        });
+        let file = SegmentFile::create(storage.clone(), &self.path, &header)?;
+        self.sync = Some(SyncHandle { file: file.handle(), busy: Arc::default(), failed: Arc::default() });
+        self.file = Some(file);
         Ok(())
     }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use reelay_signaling::{Kind, ParticipantId, RecordingId, RecordingStatus, RoomName, Source};
@@ -14,12 +13,13 @@ use super::api::{Options, Update};
 use super::cuts::Cuts;
 use super::events::WallClock;
 use super::feed::NeedsNewFile;
-use super::keeper::Job;
+use super::keeper::{Job, Keeper};
 use super::life::{PersonChange, TrackChange};
 use super::manifest::{Manifest, Pause, Person};
 use super::segment::Segment;
 use super::storage::Storage;
 use super::store::{self};
+use super::watch::Watch;
 use crate::media::TapItem;
 use crate::rtp::Codec;
 
@@ -38,7 +38,9 @@ pub struct Shared {
     /// To the rest of the server.
     pub updates: UnboundedSender<Update>,
     /// To the helper.
-    pub keeper: Sender<Job>,
+    pub keeper: Keeper,
+    /// Sees a stall of the thread that writes.
+    pub watch: Arc<Watch>,
 }
 
 impl Shared {
@@ -47,9 +49,9 @@ impl Shared {
         at.saturating_duration_since(self.zero).as_micros() as i64
     }
 
-    /// Gives the helper something to do. It lives as long as we do.
+    /// Gives the helper something to do.
     pub fn keep(&self, job: Job) {
-        let _ = self.keeper.send(job);
+        self.keeper.keep(job);
     }
 }
 
@@ -212,19 +214,24 @@ impl Running {
         {
             return false;
         }
-        let mut is_new = self.interrupted.is_some();
+        let mut is_new = false;
         for key in ready {
             match self.write(shared, now, &key) {
                 Ok(began) => is_new |= began,
                 Err(error) => {
                     let reason = error.reason();
+                    // Somebody took it away: it is made anew.
+                    self.has_folder &= shared.storage.exists(&self.folder);
                     tracing::warn!(recording = %self.manifest.id, %error, "cannot write a recording");
                     return self.interrupt(shared, now, reason);
                 }
             }
         }
-        if let Some((reason, since)) = self.interrupted.take() {
-            let lasted_ms = now.duration_since(since).as_millis() as u64;
+        if !shared.keeper.is_stalled()
+            && let Some((reason, since)) = self.interrupted.take()
+        {
+            is_new = true;
+            let lasted_ms = now.saturating_duration_since(since).as_millis() as u64;
             self.event(shared, now, serde_json::json!({"type": "disk-back", "reason": reason, "lasted_ms": lasted_ms}));
         }
         is_new
@@ -242,11 +249,13 @@ impl Running {
             }
             let (job, failed) = segment.sync_job();
             has_failed |= failed;
-            for job in job.into_iter().chain(segment.levels_job()) {
+            let levels = if shared.keeper.is_behind() { None } else { segment.levels_job() };
+            for job in job.into_iter().chain(levels) {
                 shared.keep(job);
             }
         }
-        if has_failed {
+        // What is written but cannot be made durable is not safe.
+        if has_failed || (self.has_begun() && shared.keeper.is_stalled()) {
             self.interrupt(shared, now, "io-error");
         }
         for key in lost {

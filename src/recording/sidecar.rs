@@ -10,7 +10,7 @@ pub(super) struct Sidecar {
     storage: Arc<dyn Storage>,
     path: PathBuf,
     /// `None` once it could not be made.
-    file: Option<Box<dyn StorageFile>>,
+    file: Option<Arc<dyn StorageFile>>,
     written: u64,
     pending: Vec<u8>,
 }

@@ -5,6 +5,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A folder tree.
 pub trait Storage: Send + Sync {
@@ -12,13 +13,19 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     /// `AlreadyExists`, or whatever the disk says.
-    fn create(&self, path: &Path) -> io::Result<Box<dyn StorageFile>>;
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>>;
 
     /// Opens a file for reading and writing, and locks it.
     ///
     /// # Errors
     /// `WouldBlock` if somebody else has it open for writing, or whatever the disk says.
-    fn open(&self, path: &Path) -> io::Result<Box<dyn StorageFile>>;
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>>;
+
+    /// Makes a folder, and those that it is in. One that is there already is no error.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn make_dir(&self, dir: &Path) -> io::Result<()>;
 
     /// True if the file exists.
     fn exists(&self, path: &Path) -> bool;
@@ -42,8 +49,8 @@ pub trait Storage: Send + Sync {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 }
 
-/// An open file.
-pub trait StorageFile: Send {
+/// An open file. It may be made durable by one thread while another writes.
+pub trait StorageFile: Send + Sync {
     /// Writes some of `data` at `offset` and tells how many bytes.
     ///
     /// # Errors
@@ -155,12 +162,16 @@ impl StorageError {
 pub struct Disk;
 
 impl Storage for Disk {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
+    fn create(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
         locked(OpenOptions::new().read(true).write(true).create_new(true).open(path)?)
     }
 
-    fn open(&self, path: &Path) -> io::Result<Box<dyn StorageFile>> {
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn StorageFile>> {
         locked(OpenOptions::new().read(true).write(true).open(path)?)
+    }
+
+    fn make_dir(&self, dir: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(dir)
     }
 
     fn exists(&self, path: &Path) -> bool {
@@ -184,12 +195,12 @@ impl Storage for Disk {
 }
 
 /// The lock keeps a repair by hand away from a file that a server writes.
-fn locked(file: File) -> io::Result<Box<dyn StorageFile>> {
+fn locked(file: File) -> io::Result<Arc<dyn StorageFile>> {
     match file.try_lock() {
-        Ok(()) => Ok(Box::new(DiskFile(file))),
+        Ok(()) => Ok(Arc::new(DiskFile(file))),
         Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),
         // Some network file systems have no locks; the lock on the folder still holds.
-        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(Box::new(DiskFile(file))),
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(Arc::new(DiskFile(file))),
         Err(TryLockError::Error(error)) => Err(error),
     }
 }

@@ -2,13 +2,14 @@
 //! All names are built from ids.
 
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use reelay_signaling::RecordingId;
 
 use super::api::StartError;
 use super::manifest::{Manifest, ManifestError, parse_manifest};
+use super::storage::{Storage, write_all_at};
 
 /// The recordings folder, held by this process.
 #[derive(Debug)]
@@ -96,26 +97,37 @@ pub enum Sureness {
 ///
 /// # Errors
 /// What the disk says; the old one stays then.
-pub fn write_manifest(folder: &Path, manifest: &Manifest, sureness: Sureness) -> io::Result<()> {
+pub fn write_manifest(storage: &dyn Storage, folder: &Path, manifest: &Manifest, sureness: Sureness) -> io::Result<()> {
     let draft = folder.join(DRAFT);
-    let mut file = File::create(&draft)?;
-    file.write_all(&manifest.to_json())?;
+    storage.remove(&draft)?;
+    let file = storage.create(&draft)?;
+    write_all_at(&*file, 0, &manifest.to_json())?;
     if sureness == Sureness::Power {
         file.sync_data()?;
     }
-    fs::rename(&draft, folder.join(MANIFEST))?;
+    storage.rename(&draft, &folder.join(MANIFEST))?;
     if sureness == Sureness::Power {
-        File::open(folder)?.sync_all()?;
+        storage.sync_dir(folder)?;
     }
     Ok(())
 }
 
-/// Appends to a file of a recording.
+/// Appends to a file of a recording: all of it, or nothing.
 ///
 /// # Errors
 /// What the disk says.
-pub fn append(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    fs::OpenOptions::new().create(true).append(true).open(path)?.write_all(bytes)
+pub fn append(storage: &dyn Storage, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let file = match storage.open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => storage.create(path)?,
+        file => file?,
+    };
+    let end = file.size()?;
+    let result = write_all_at(&*file, end, bytes);
+    if result.is_err() {
+        // What follows later must not stand behind half a line.
+        let _ = file.set_len(end);
+    }
+    result
 }
 
 /// Bytes that this process may still write to the disk that holds `dir`.

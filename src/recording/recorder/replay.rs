@@ -20,7 +20,7 @@ use crate::recording::hash;
 use crate::recording::keeper::{self, Job};
 use crate::recording::manifest::Manifest;
 use crate::recording::session::Shared;
-use crate::recording::storage::Disk;
+use crate::recording::storage::{Disk, Storage};
 use crate::recording::store::{ReadError, Store};
 
 /// Why a capture cannot be replayed.
@@ -62,10 +62,11 @@ pub fn replay(path: &Path, out: &Path) -> Result<Vec<Manifest>, ReplayError> {
     let store = Store::open(out)?;
     let (updates, mut told) = unbounded_channel();
     let (hash, _) = channel();
-    let (keeper, keeper_thread) = keeper::start(updates.clone(), hash).map_err(StartError::Thread)?;
+    let storage: Arc<dyn Storage> = Arc::new(Disk);
+    let (keeper, keeper_thread) = keeper::start(storage.clone(), updates.clone(), hash).map_err(StartError::Thread)?;
     let recordings: Vec<RecordingId> = ids.iter().cloned().collect();
-    let shared =
-        Shared { options: head.options(out), storage: Arc::new(Disk), zero, wall, updates, keeper: keeper.clone() };
+    let (options, watch) = (head.options(out), Arc::default());
+    let shared = Shared { options, storage, zero, wall, updates, keeper: keeper.clone(), watch };
     let mut worker = Worker::new(shared, store, channel().0);
     worker.ids = ids;
     let mut end = zero;
@@ -76,7 +77,7 @@ pub fn replay(path: &Path, out: &Path) -> Result<Vec<Manifest>, ReplayError> {
         while let Ok(Update::Room { .. } | Update::Tap { .. } | Update::Manifest(_)) = told.try_recv() {}
     });
     worker.close_all(end, None);
-    let _ = keeper.send(Job::Stop);
+    keeper.keep(Job::Stop);
     let _ = keeper_thread.join();
     result?;
     let mut manifests = Vec::new();
@@ -84,7 +85,7 @@ pub fn replay(path: &Path, out: &Path) -> Result<Vec<Manifest>, ReplayError> {
         let folder = out.join(id.as_str());
         // One in which nothing was sent has none.
         if folder.exists() {
-            hash::hash_recording(&folder, &|| wall.text(0), &false.into())?;
+            hash::hash_recording(&Disk, &folder, &|| wall.text(0), &false.into())?;
             manifests.push(crate::recording::store::read_manifest(&folder)?);
         }
     }

@@ -18,11 +18,12 @@ use crate::recording::life::{Action, Life, Session, TrackChange, Wanted};
 use crate::recording::manifest::Manifest;
 use crate::recording::session::{Running, Shared};
 use crate::recording::store::{self, Store};
+use crate::recording::watch;
 
 /// What reaches the thread beside media.
 pub enum Message {
-    /// Something happened, or somebody wants something.
-    Input(Input),
+    /// Something happened, or somebody wanted something, at this time.
+    Input(Instant, Input),
     /// Close everything and end.
     Stop,
 }
@@ -48,6 +49,11 @@ pub struct Worker {
     captures: Captures,
     /// Of recordings to come, when a capture is replayed.
     pub(super) ids: VecDeque<RecordingId>,
+    /// How far in time the taps have been heard. Behind the present after the disk kept this thread waiting: what was sent
+    /// meanwhile is in the queue, and is not missing.
+    heard: Instant,
+    /// Taken from the queue and to be heard next: it came after an input that is to be done first.
+    next_item: Option<TapMessage>,
 }
 
 impl Worker {
@@ -57,6 +63,7 @@ impl Worker {
             life: Life::new(&shared.options),
             captures: Captures::new(&shared.options, shared.zero, &shared.wall),
             ids: VecDeque::new(),
+            heard: shared.zero,
             shared,
             store,
             running: BTreeMap::new(),
@@ -68,6 +75,7 @@ impl Worker {
             last_ids: HashMap::new(),
             disk: None,
             is_stopping: false,
+            next_item: None,
         }
     }
 
@@ -77,12 +85,21 @@ impl Worker {
         let mut next_second = next_tick + SECOND;
         let mut seconds = 0_u64;
         while !self.is_stopping {
+            let began = Instant::now();
+            self.shared.watch.busy.begin();
             self.drain_inputs(inputs, taps);
             loop {
                 let now = Instant::now();
-                match taps.recv_timeout(next_tick.saturating_duration_since(now)) {
-                    Ok((key, item)) => self.on_item(now, key, &item),
-                    Err(RecvTimeoutError::Timeout) => break,
+                let next = match self.next_item.take() {
+                    Some(item) => Ok(item),
+                    None => taps.recv_timeout(next_tick.saturating_duration_since(now)),
+                };
+                match next {
+                    Ok((key, item)) => self.hear(now, key, &item),
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.heard = Instant::now();
+                        break;
+                    }
                     // We hold a sender ourselves.
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
@@ -92,21 +109,24 @@ impl Worker {
             }
             let now = Instant::now();
             next_tick = now + TICK;
-            self.on_tick(now);
+            self.on_tick(self.heard);
             if now >= next_second {
                 next_second = now + SECOND;
                 seconds += 1;
                 self.on_second(now, seconds);
             }
+            if self.shared.watch.take_spoken() {
+                self.after_stall(began);
+            }
         }
-        self.drain_taps(taps);
+        self.drain_taps(taps, Instant::now());
         self.close_all(Instant::now(), None);
     }
 
     fn drain_inputs(&mut self, inputs: &Receiver<Message>, taps: &Receiver<TapMessage>) {
         loop {
             match inputs.try_recv() {
-                Ok(Message::Input(input)) => {
+                Ok(Message::Input(at, input)) => {
                     // What ends something comes after the last packets, which may still be in the queue.
                     let ends = matches!(
                         input,
@@ -117,9 +137,9 @@ impl Worker {
                             | Input::CloseAll { .. }
                     );
                     if ends {
-                        self.drain_taps(taps);
+                        self.drain_taps(taps, at);
                     }
-                    self.on_input(Instant::now(), input);
+                    self.on_input(at.max(self.heard), input);
                 }
                 Ok(Message::Stop) | Err(TryRecvError::Disconnected) => {
                     self.is_stopping = true;
@@ -130,15 +150,42 @@ impl Worker {
         }
     }
 
-    /// What is in the queue already belongs into the files.
-    fn drain_taps(&mut self, taps: &Receiver<TapMessage>) {
+    /// What arrived before `at` belongs into the files, though it is still in the queue.
+    fn drain_taps(&mut self, taps: &Receiver<TapMessage>, at: Instant) {
         let until = Instant::now() + DRAIN_AT_MOST;
-        while let Ok((key, item)) = taps.try_recv() {
+        while let Some((key, item)) = self.next_item.take().or_else(|| taps.try_recv().ok()) {
             let now = Instant::now();
-            self.on_item(now, key, &item);
+            if let TapItem::Packet(packet) = &item
+                && (at..=now).contains(&packet.arrival)
+            {
+                self.next_item = Some((key, item));
+                return;
+            }
+            self.hear(now, key, &item);
             if now > until {
                 return;
             }
+        }
+    }
+
+    /// Takes an item as of the time that it belongs to, which is the present unless the disk kept us waiting.
+    fn hear(&mut self, now: Instant, key: TapKey, item: &TapItem) {
+        if let TapItem::Packet(packet) = item {
+            self.heard = self.heard.max(packet.arrival.min(now));
+        }
+        self.on_item(self.heard, key, item);
+    }
+
+    /// The disk answers again. Rooms were told that it did not; now they hear how it is.
+    fn after_stall(&mut self, began: Instant) {
+        let now = Instant::now();
+        let lasted_ms = now.duration_since(began).as_millis() as u64;
+        let event = serde_json::json!({"type": "disk-back", "reason": watch::REASON, "lasted_ms": lasted_ms});
+        for running in self.running.values_mut().filter(|running| running.has_begun()) {
+            running.event(&self.shared, now, event.clone());
+        }
+        for room in self.life.rooms().collect::<Vec<_>>() {
+            self.tell_room(now, room);
         }
     }
 
@@ -325,7 +372,7 @@ impl Worker {
         }
         for running in self.running.values_mut() {
             running.on_second(&self.shared, now);
-            if seconds.is_multiple_of(PUBLISH_EVERY) && running.has_begun() {
+            if seconds.is_multiple_of(PUBLISH_EVERY) && running.has_begun() && !self.shared.keeper.is_behind() {
                 running.publish(&self.shared, now);
             }
         }
@@ -377,6 +424,7 @@ impl Worker {
     fn tell_room(&mut self, now: Instant, room: RoomKey) {
         let recording = self.state_of(now, room);
         let recorded = self.life.recorded(room);
+        self.shared.watch.told(room, &recording, &recorded);
         self.send(Update::Room { room, recording, recorded });
     }
 

@@ -73,7 +73,7 @@ impl Stage {
     }
 
     fn faults(&self, faults: Faults) {
-        self.disk.state().faults = faults;
+        self.disk.set_faults(faults);
     }
 
     /// Sends so many packets of 20 ms.
@@ -110,6 +110,17 @@ impl Stage {
         }
     }
 
+    /// Sends as packets come in a call, each at its time, for so long.
+    fn send_live(&mut self, lasting: Duration) {
+        let until = Instant::now() + lasting;
+        while Instant::now() < until {
+            match self.start + Duration::from_millis(20) * u32::from(self.seq) <= Instant::now() {
+                true => self.send(1),
+                false => std::thread::yield_now(),
+            }
+        }
+    }
+
     fn until_state(&mut self, state: RecordingState) {
         self.until(&format!("it is {state:?}"), |stage| stage.room.state == state);
     }
@@ -118,6 +129,14 @@ impl Stage {
         self.recorder.tell(Input::Stop { room: ROOM, by: None, reply: None });
         self.until("it is closed", |stage| stage.manifest.as_ref().is_some_and(|manifest| !manifest.is_running()));
         self.manifest.clone().expect("it was just there")
+    }
+
+    /// Types of the lines of `events.jsonl`, in order.
+    fn event_types(&self, manifest: &Manifest) -> Vec<String> {
+        let path = self.dir.path().join(manifest.id.as_str()).join(store::EVENTS);
+        let text = String::from_utf8(self.disk.files()[&path].clone()).expect("it is text");
+        let kind = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["type"].clone();
+        text.lines().map(|line| kind(line).as_str().expect("a word").to_owned()).collect()
     }
 
     /// Numbers of the real packets in a file.
@@ -196,4 +215,67 @@ fn disk_that_stays_full_ends_in_an_interrupted_recording_that_still_closes() {
     assert_eq!((manifest.state, manifest.reason.as_deref()), (RecordingStatus::Interrupted, Some("disk-full")));
     let packets = stage.packets(&manifest, 0);
     assert!(packets.len() > 20 && packets[..] == (0..120).collect::<Vec<u16>>()[..packets.len()], "{packets:?}");
+}
+
+#[test]
+fn disk_that_stalls_is_told_and_nothing_is_lost_when_it_answers_again() {
+    let mut stage = Stage::new();
+    stage.send_live(Duration::from_millis(500));
+    stage.until_state(RecordingState::Recording);
+    stage.faults(Faults { stall: true, ..Faults::default() });
+    stage.send_live(Duration::from_millis(4500));
+    stage.until_state(RecordingState::Interrupted);
+    assert_eq!(stage.room.reason.as_deref(), Some("io-error"));
+    stage.faults(Faults::default());
+    stage.send_live(Duration::from_millis(200));
+    stage.until_state(RecordingState::Recording);
+    let manifest = stage.close();
+    assert_eq!((manifest.state, manifest.files.len()), (RecordingStatus::Complete, 1));
+    // What was sent while the disk stood still is in its place; none of it was taken for missing.
+    let counters = &manifest.files[0].counters;
+    for name in ["filled_audio_ms", "overlaps", "blocks_dropped", "overflow_packets"] {
+        assert!(!counters.contains_key(name), "{counters:?}");
+    }
+    let sent = stage.seq;
+    assert!(stage.packets(&manifest, 0).into_iter().eq(0..sent), "{counters:?}");
+    let types = stage.event_types(&manifest);
+    let told = ["interrupted", "disk-back"].map(|kind| types.iter().filter(|known| *known == kind).count());
+    assert_eq!(told, [1, 1], "{types:?}");
+}
+
+#[test]
+fn disk_that_makes_nothing_durable_is_told_and_the_recording_goes_on() {
+    let mut stage = Stage::new();
+    stage.send_live(Duration::from_millis(500));
+    stage.until_state(RecordingState::Recording);
+    stage.faults(Faults { stall_sync: true, ..Faults::default() });
+    stage.send_live(Duration::from_millis(5500));
+    stage.until_state(RecordingState::Interrupted);
+    assert_eq!(stage.room.reason.as_deref(), Some("io-error"));
+    assert!(stage.room.duration_ms > 3_000, "blocks are written meanwhile: {:?}", stage.room);
+    stage.faults(Faults::default());
+    stage.send_live(Duration::from_millis(200));
+    stage.until_state(RecordingState::Recording);
+    let manifest = stage.close();
+    assert_eq!(manifest.state, RecordingStatus::Complete);
+    let sent = stage.seq;
+    assert!(stage.packets(&manifest, 0).into_iter().eq(0..sent), "{:?}", manifest.files[0].counters);
+}
+
+#[test]
+fn pause_while_the_disk_stalls_cuts_when_it_was_asked_for() {
+    let mut stage = Stage::new();
+    stage.send_live(Duration::from_millis(300));
+    stage.until_state(RecordingState::Recording);
+    stage.faults(Faults { stall: true, ..Faults::default() });
+    stage.send_live(Duration::from_millis(300));
+    stage.recorder.tell(Input::Pause { room: ROOM, by: None, reply: None });
+    let paused_at = stage.seq;
+    stage.send_live(Duration::from_millis(700));
+    stage.faults(Faults::default());
+    stage.until_state(RecordingState::Paused);
+    let manifest = stage.close();
+    let last = stage.packets(&manifest, 0).last().copied();
+    // One may have been on its way.
+    assert!(last.is_some_and(|last| (paused_at - 3..=paused_at).contains(&last)), "{last:?} at {paused_at}");
 }

@@ -9,6 +9,7 @@ use super::{EARLIER_US, Running, Shared, SourceState};
 use crate::recording::api::{Tracks, Update};
 use crate::recording::events;
 use crate::recording::feed::Feed;
+use crate::recording::file::parent;
 use crate::recording::keeper::Job;
 use crate::recording::manifest::{SegmentEntry, file_name};
 use crate::recording::segment::{Ended, Segment};
@@ -78,12 +79,13 @@ impl Running {
         if self.has_folder {
             return Ok(());
         }
-        match std::fs::create_dir_all(&self.folder) {
-            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error.into()),
-            _ => {}
+        shared.storage.make_dir(&self.folder)?;
+        // A manifest that cannot be written is tried again with the next one; the media does not wait for it.
+        if let Err(error) = store::write_manifest(&*shared.storage, &self.folder, &self.manifest, Sureness::Process) {
+            tracing::warn!(recording = %self.manifest.id, %error, "cannot write the manifest yet");
         }
-        store::write_manifest(&self.folder, &self.manifest, Sureness::Process)?;
         self.has_folder = true;
+        shared.keep(Job::SyncDir(parent(&self.folder).to_path_buf()));
         let early = std::mem::take(&mut self.early);
         self.write_events(shared, early);
         Ok(())
