@@ -25,6 +25,9 @@ pub enum ClientMessage {
         sdp: String,
         /// What each m-line carries.
         tracks: Vec<PublishTrack>,
+        /// `new`: the offer is of another connection, which takes the place of the one before.
+        #[serde(default, skip_serializing_if = "ResumeMedia::is_kept")]
+        media: ResumeMedia,
     },
     /// A trickled ICE candidate; an empty `candidate` ends them.
     Candidate {
@@ -44,7 +47,11 @@ pub enum ClientMessage {
         sdp: String,
     },
     /// Ask for an offer with new ICE credentials on the subscribing connection.
-    Restart,
+    Restart {
+        /// `new`: for an offer of a new connection instead.
+        #[serde(default, skip_serializing_if = "ResumeMedia::is_kept")]
+        media: ResumeMedia,
+    },
     /// Which m-lines of the subscribing connection are on screen; the others are not sent.
     Subscribe {
         /// mids.
@@ -112,14 +119,21 @@ pub struct Join {
     pub wording: Option<String>,
 }
 
-/// What became of the media connections while the socket was gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What became of the media connections of a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ResumeMedia {
     /// They stand; nothing is renegotiated unless asked.
+    #[default]
     Kept,
-    /// They are gone (a reload); the server closes its side.
+    /// They are gone (a reload, a connection that failed for good); the server closes its side.
     New,
+}
+
+impl ResumeMedia {
+    fn is_kept(&self) -> bool {
+        *self == Self::Kept
+    }
 }
 
 /// What an m-line of a publishing offer carries.

@@ -16,6 +16,9 @@ pub enum ServerMessage {
     Published {
         /// An SDP answer.
         sdp: String,
+        /// The `ref` of the offer it answers.
+        #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+        reference: Option<String>,
     },
     /// An offer for the subscribing connection.
     Offer {

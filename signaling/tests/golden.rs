@@ -62,7 +62,7 @@ fn client_type(message: &ClientMessage) -> &'static str {
         ClientMessage::Publish { .. } => "publish",
         ClientMessage::Candidate { .. } => "candidate",
         ClientMessage::Answer { .. } => "answer",
-        ClientMessage::Restart => "restart",
+        ClientMessage::Restart { .. } => "restart",
         ClientMessage::Subscribe { .. } => "subscribe",
         ClientMessage::Mute { .. } => "mute",
         ClientMessage::Recording { .. } => "recording",

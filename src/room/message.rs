@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use reelay_signaling::{
     ChatLine, ClientMessage, Consent, ErrorCode, Kind, LeaveReason, Moderation, ParticipantId, PublishTrack,
-    RecordingAction, RoomRecording, ServerMessage, Source, Target, TrackId,
+    RecordingAction, ResumeMedia, RoomRecording, ServerMessage, Source, Target, TrackId,
 };
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -38,10 +38,10 @@ impl RoomState {
             ClientMessage::Join(_) | ClientMessage::Resume { .. } => {
                 Err(refusal(ErrorCode::BadRequest, "this socket is in a room already"))
             }
-            ClientMessage::Publish { sdp, tracks } => self.publish(index, sdp, tracks, reference),
+            ClientMessage::Publish { sdp, tracks, media } => self.publish(index, (sdp, media), tracks, reference),
             ClientMessage::Candidate { target, candidate, mid } => self.candidate(index, target, candidate, mid),
             ClientMessage::Answer { id, sdp } => self.leg_answer(index, id, sdp, reference),
-            ClientMessage::Restart => self.restart_leg(index, reference),
+            ClientMessage::Restart { media } => self.restart_leg(index, media, reference),
             ClientMessage::Subscribe { want } => self.want(index, want),
             ClientMessage::Mute { source, kind, muted } => self.mute(index, source, kind, muted),
             ClientMessage::Recording { action } => {
@@ -74,7 +74,7 @@ impl RoomState {
     fn publish(
         &mut self,
         index: usize,
-        offer: String,
+        (offer, media): (String, ResumeMedia),
         tracks: Vec<PublishTrack>,
         reference: Option<String>,
     ) -> Result<(), Refusal> {
@@ -83,6 +83,9 @@ impl RoomState {
         }
         self.check_sdp(&offer)?;
         let tracks = declared(&self.members[index].id, tracks)?;
+        if media == ResumeMedia::New {
+            self.close_publisher_of(index);
+        }
         let peer = match self.members[index].peer {
             Some(peer) => peer,
             None => {
@@ -92,6 +95,8 @@ impl RoomState {
         };
         let member = &mut self.members[index];
         member.peer = Some(peer);
+        // They are counted for each set of ICE credentials.
+        member.candidates = 0;
         let (reply, answer) = oneshot::channel();
         let about = About::Publish { member: member.id.clone(), peer, tracks: tracks.clone(), reference };
         let command = Command::Publish { room: self.key, peer, offer, tracks, reply };
@@ -136,10 +141,7 @@ impl RoomState {
         };
         member.candidates += 1;
         if member.candidates > MAX_CANDIDATES {
-            return Err(refusal(
-                ErrorCode::LimitReached,
-                format!("a connection has at most {MAX_CANDIDATES} candidates"),
-            ));
+            return Err(refusal(ErrorCode::LimitReached, format!("an offer has at most {MAX_CANDIDATES} candidates")));
         }
         self.effects.push(Effect::Media(Command::PeerCandidate { room: self.key, peer, candidate, mid }));
         Ok(())

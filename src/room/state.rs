@@ -196,6 +196,15 @@ impl RoomState {
         self.close_receiver(member);
     }
 
+    /// Closes the publishing connection of a member that offers another in its place.
+    pub(super) fn close_publisher_of(&mut self, index: usize) {
+        let mut member = self.members.remove(index);
+        self.close_publisher(&mut member);
+        self.members.insert(index, member);
+        self.show(index);
+        self.sync_legs();
+    }
+
     /// Closes the publishing connection.
     pub fn close_publisher(&mut self, member: &mut Member) {
         if let Some(peer) = member.peer.take() {
@@ -342,7 +351,7 @@ impl RoomState {
         match answer {
             Ok(sdp) => {
                 let declared = declarations(&tracks, &sdp);
-                member.send(Arc::new(ServerMessage::Published { sdp }));
+                member.send(Arc::new(ServerMessage::Published { sdp, reference }));
                 declared.into_iter().for_each(|what| self.tell(what));
             }
             Err(error) => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use reelay_signaling::{ErrorCode, LeaveReason, ServerMessage, SubscribeTrack, TrackId};
+use reelay_signaling::{ErrorCode, LeaveReason, ResumeMedia, ServerMessage, SubscribeTrack, TrackId};
 use tokio::sync::oneshot;
 
 use super::member::{Door, Leg, Member, Track};
@@ -173,11 +173,23 @@ impl RoomState {
         Ok(())
     }
 
-    /// New ICE credentials for the receiving connection, or a new connection if there is none.
-    pub(super) fn restart_leg(&mut self, index: usize, reference: Option<String>) -> Result<(), Refusal> {
+    /// New ICE credentials for the receiving connection; a new connection if there is none, or if the client has given
+    /// it up.
+    pub(super) fn restart_leg(
+        &mut self,
+        index: usize,
+        media: ResumeMedia,
+        reference: Option<String>,
+    ) -> Result<(), Refusal> {
         let room = self.key;
         let member = &mut self.members[index];
         member.leg_broken = false;
+        if media == ResumeMedia::New
+            && let Some(leg) = member.leg.take()
+        {
+            self.effects.push(Effect::Media(Command::CloseLeg { room, leg: leg.key }));
+        }
+        let member = &self.members[index];
         let Some(leg) = member.leg.as_ref().map(|leg| leg.key) else {
             self.sync_legs();
             return Ok(());

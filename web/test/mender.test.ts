@@ -2,12 +2,12 @@ import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { Mender } from "../src/client/mender.ts";
 
 describe("mender", () => {
-  let restarts = 0;
+  let cures: string[] = [];
   let mender: Mender;
   beforeEach(() => {
     vi.useFakeTimers();
-    restarts = 0;
-    mender = new Mender(() => restarts++);
+    cures = [];
+    mender = new Mender((cure) => cures.push(cure));
   });
   afterEach(() => {
     vi.useRealTimers();
@@ -18,25 +18,34 @@ describe("mender", () => {
     vi.advanceTimersByTime(1_500);
     mender.onState("connected");
     vi.advanceTimersByTime(60_000);
-    expect(restarts).toBe(0);
+    expect(cures).toEqual([]);
   });
 
-  it("tries again while a network stays away, though the state never changes", () => {
+  it("restarts again before Firefox gives up, and while a network stays away, though the state never changes", () => {
     mender.onState("disconnected");
     vi.advanceTimersByTime(2_000);
     mender.onState("connecting");
-    mender.onState("failed");
-    const sofar = restarts;
-    vi.advanceTimersByTime(15_000);
-    expect(restarts - sofar).toBe(3);
+    vi.advanceTimersByTime(4_999);
+    expect(cures).toEqual(["restart", "restart"]);
+    vi.advanceTimersByTime(8_000);
+    expect(cures).toHaveLength(4);
     mender.onState("connected");
     vi.advanceTimersByTime(60_000);
-    expect(restarts - sofar).toBe(3);
+    expect(cures).toHaveLength(4);
+  });
+
+  it("replaces what has failed, and restarts the new one if it does not come up", () => {
+    mender.onState("disconnected");
+    mender.onState("failed");
+    expect(cures).toEqual(["replace"]);
+    mender.onState("connecting");
+    vi.advanceTimersByTime(4_000);
+    expect(cures).toEqual(["replace", "restart"]);
   });
 
   it("leaves a first connection alone", () => {
     mender.onState("connecting");
     vi.advanceTimersByTime(60_000);
-    expect(restarts).toBe(0);
+    expect(cures).toEqual([]);
   });
 });

@@ -44,7 +44,7 @@ fn declared_sources_are_those_that_the_answer_leaves_open() {
     world.effects();
     let track = |mid: &str, source, kind| PublishTrack { mid: mid.into(), source, kind };
     let tracks = vec![track("0", Source::Camera, Kind::Audio), track("1", Source::Screen(1), Kind::Video)];
-    world.say(&ana, ClientMessage::Publish { sdp: "offer".into(), tracks });
+    world.say(&ana, ClientMessage::Publish { sdp: "offer".into(), tracks, media: ResumeMedia::Kept });
     let Some(Effect::Ask(_, _, about)) = world.effects().pop() else { panic!() };
     let answer = "m=audio 9 X 111\r\na=mid:0\r\nm=video 0 X 96\r\na=mid:1\r\n".to_owned();
     world.room.on_answer(world.now, about, Ok(answer));
@@ -60,7 +60,7 @@ fn bad_publishes_are_refused() {
     let track = |mid: &str, source, kind| PublishTrack { mid: mid.into(), source, kind };
     let camera = track("0", Source::Camera, Kind::Audio);
     let mut check = |sdp: &str, tracks: Vec<PublishTrack>, code| {
-        world.say(&ana, ClientMessage::Publish { sdp: sdp.into(), tracks });
+        world.say(&ana, ClientMessage::Publish { sdp: sdp.into(), tracks, media: ResumeMedia::Kept });
         assert_eq!(ana.errors(), [code]);
     };
     check("o", vec![], ErrorCode::BadRequest);
@@ -68,7 +68,7 @@ fn bad_publishes_are_refused() {
     check("o", vec![camera.clone(), track("1", Source::Camera, Kind::Audio)], ErrorCode::BadRequest);
     check("o", vec![track("", Source::Camera, Kind::Audio)], ErrorCode::BadRequest);
     check(&"x".repeat(101), vec![camera.clone()], ErrorCode::TooLarge);
-    world.say(&ana, ClientMessage::Publish { sdp: "x".repeat(100), tracks: vec![camera] });
+    world.say(&ana, ClientMessage::Publish { sdp: "x".repeat(100), tracks: vec![camera], media: ResumeMedia::Kept });
     assert!(ana.errors().is_empty());
 }
 
@@ -91,11 +91,43 @@ fn offers_count_from_one_in_each_connection_and_answers_find_theirs() {
     // The connection breaks; the next one counts from one again.
     world.room.on_media(world.now, Event::LegState { leg, state: LinkState::Closed });
     assert_eq!(bo.errors(), [ErrorCode::SessionNotFound]);
-    world.say(&bo, ClientMessage::Restart);
+    world.say(&bo, ClientMessage::Restart { media: ResumeMedia::Kept });
     let effects = world.effects();
     let Some(Command::OpenLeg { leg, .. }) = media(&effects).first() else { panic!() };
     world.room.on_media(world.now, Event::Offer { leg: *leg, id: 7, sdp: "new".into(), tracks: Vec::new() });
     assert_eq!(bo.read().iter().filter_map(id).collect::<Vec<_>>(), [1]);
+}
+
+#[test]
+fn connections_that_failed_for_good_are_replaced_and_the_stay_goes_on() {
+    let mut world = World::new();
+    let (ana, mut bo) = (world.join("Ana"), world.join("Bo"));
+    let old = world.publish(&ana);
+    world.effects();
+    bo.read();
+    let track = PublishTrack { mid: "0".into(), source: Source::Camera, kind: Kind::Audio };
+    let sdp = String::from("offer of another connection");
+    world.say(&ana, ClientMessage::Publish { sdp, tracks: vec![track], media: ResumeMedia::New });
+    let effects = world.effects();
+    let commands = media(&effects);
+    assert!(commands.iter().any(|c| matches!(c, Command::ClosePeer { peer, .. } if *peer == old)));
+    assert!(commands.iter().any(|c| matches!(c, Command::Publish { peer, .. } if *peer != old)));
+    assert!(matches!(told(&effects)[..], [What::TrackEnded { .. }, What::TrackEnded { .. }]));
+    world.room.on_media(world.now, Event::PeerState { peer: old, state: LinkState::Closed });
+    assert!(world.effects().is_empty(), "the end of the old one is no news");
+    let new = world.publish(&ana);
+    world.effects();
+    assert_ne!(new, old);
+    let open = |effects: &[Effect]| {
+        let leg = |command: &&Command| if let Command::OpenLeg { leg, .. } = command { Some(*leg) } else { None };
+        media(effects).iter().find_map(leg)
+    };
+    world.say(&bo, ClientMessage::Restart { media: ResumeMedia::New });
+    let effects = world.effects();
+    assert!(media(&effects).iter().any(|command| matches!(command, Command::CloseLeg { .. })));
+    let leg = open(&effects).unwrap();
+    world.room.on_media(world.now, Event::Offer { leg, id: 9, sdp: "new".into(), tracks: Vec::new() });
+    assert!(bo.read().iter().any(|message| matches!(message, ServerMessage::Offer { id: 1, .. })), "counts from one");
 }
 
 #[test]
@@ -182,7 +214,8 @@ fn who_is_connected_and_sends_nothing_is_left_alone_and_who_never_connects_is_to
     let (mut ana, mut bo) = (world.join("Ana"), world.join("Bo"));
     let offer = |world: &mut World, client: &Client| {
         let track = PublishTrack { mid: "0".into(), source: Source::Camera, kind: Kind::Audio };
-        world.say(client, ClientMessage::Publish { sdp: "offer".into(), tracks: vec![track] });
+        world
+            .say(client, ClientMessage::Publish { sdp: "offer".into(), tracks: vec![track], media: ResumeMedia::Kept });
         world.room.members.iter().find(|member| member.id == client.id).unwrap().peer.unwrap()
     };
     let (anas, bos) = (offer(&mut world, &ana), offer(&mut world, &bo));

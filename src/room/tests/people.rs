@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use reelay_signaling::{
-    ClientMessage, ClosedReason, Consent, ErrorCode, Kind, LeaveReason, Moderation, PublishTrack, Role, RoomRecording,
-    ServerMessage, Source,
+    ClientMessage, ClosedReason, Consent, ErrorCode, Kind, LeaveReason, Moderation, PublishTrack, ResumeMedia, Role,
+    RoomRecording, ServerMessage, Source,
 };
 
 use super::super::*;
@@ -65,7 +65,7 @@ fn rights_decide_who_enters_and_what_they_may() {
     let mut host = world.enter_as(keyed(&[Grant::Join, Grant::Moderate]), "Hana", Role::Join).unwrap();
     guest.read();
     let track = PublishTrack { mid: "0".into(), source: Source::Camera, kind: Kind::Audio };
-    world.say(&guest, ClientMessage::Publish { sdp: String::new(), tracks: vec![track] });
+    world.say(&guest, ClientMessage::Publish { sdp: String::new(), tracks: vec![track], media: ResumeMedia::Kept });
     world.say(&guest, ClientMessage::Recording { action: reelay_signaling::RecordingAction::Start });
     world.say(&guest, ClientMessage::Moderate(Moderation::End));
     assert_eq!(guest.errors(), [ErrorCode::Forbidden; 3]);

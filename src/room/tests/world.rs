@@ -89,7 +89,7 @@ impl World {
     pub fn publish(&mut self, client: &Client) -> PeerKey {
         let track = |mid: &str, kind| PublishTrack { mid: mid.into(), source: Source::Camera, kind };
         let tracks = vec![track("0", Kind::Audio), track("1", Kind::Video)];
-        self.say(client, ClientMessage::Publish { sdp: "offer".into(), tracks });
+        self.say(client, ClientMessage::Publish { sdp: "offer".into(), tracks, media: ResumeMedia::Kept });
         let asked = self.effects().into_iter().find_map(|effect| match effect {
             Effect::Ask(_, _, about @ About::Publish { .. }) => Some(about),
             _ => None,

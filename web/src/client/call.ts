@@ -201,7 +201,7 @@ export class Call extends Emitter<CallEvents> {
     this.room = reduce(before, message);
     switch (message.type) {
       case "joined": this.onJoined(message); break;
-      case "published": this.publisher?.onPublished(message.sdp).catch(() => this.publisher?.restart()); break;
+      case "published": this.publisher?.onPublished(message.sdp, message.ref).catch(() => this.publisher?.restart()); break;
       case "offer":
         // The first offer of a connection: the server has made a new one, so the old one is of no use.
         if (message.id === 1 && this.subscriber?.wasOffered) this.openSubscriber();
@@ -291,7 +291,7 @@ export class Call extends Emitter<CallEvents> {
     // The server's side of the receiving connection is gone; asking for new credentials makes a new one.
     if (code === "session-not-found" && ref === undefined) return this.subscriber?.restart();
     if (ref === "recording") this.wish = null;
-    if (ref === "publish") void this.publisher?.onRefused();
+    if (ref?.startsWith("publish")) void this.publisher?.onRefused(ref);
     if (ref === "chat") this.pending = this.pending.slice(1);
     this.emit("news", { type: "refused", code, message });
   }

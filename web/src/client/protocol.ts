@@ -108,10 +108,10 @@ export interface Join {
 export type ClientMessage = (
   | Join
   | { type: "resume"; token: string; media: "kept" | "new" }
-  | { type: "publish"; sdp: string; tracks: PublishTrack[] }
+  | { type: "publish"; sdp: string; tracks: PublishTrack[]; media?: "kept" | "new" }
   | { type: "candidate"; target: Target; candidate: string; mid?: string | null }
   | { type: "answer"; id: number; sdp: string }
-  | { type: "restart" }
+  | { type: "restart"; media?: "kept" | "new" }
   | { type: "subscribe"; want: string[] }
   | { type: "mute"; source: Source; kind: Kind; muted: boolean }
   | { type: "recording"; action: RecordingAction }
@@ -126,7 +126,7 @@ export type ClientMessage = (
 
 export type ServerMessage =
   | Joined
-  | { type: "published"; sdp: string }
+  | { type: "published"; sdp: string; ref?: string }
   | { type: "offer"; id: number; sdp: string; tracks: SubscribeTrack[] }
   | { type: "candidate"; target: Target; candidate: string; mid: string | null }
   | { type: "participant-joined"; participant: Participant }

@@ -20,24 +20,26 @@ interface Line {
 }
 
 export class Publisher {
-  readonly connection: RTCPeerConnection;
+  connection: RTCPeerConnection;
   private readonly options: PublisherOptions;
-  private readonly lines: Line[] = [];
+  private lines: Line[] = [];
   private stereo = false;
   private isPending = false;
+  private isRestarting = false;
   private wanted: "nothing" | "offer" | "restart" = "nothing";
   private hasOffered = false;
+  /** The server has answered an offer of this connection. */
+  private isKnown = false;
+  /** Each offer has a number, so that an answer to another one is known as such. */
+  private offers = 0;
   private early: ClientMessage[] = [];
   private remoteEarly: RTCIceCandidateInit[] = [];
-  private readonly mender = new Mender(() => this.restart());
+  private readonly mender = new Mender((cure) => (cure === "replace" ? this.replace() : this.restart()));
   private sizeTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: PublisherOptions) {
     this.options = options;
-    const connection = new RTCPeerConnection({ iceServers: options.iceServers, bundlePolicy: "max-bundle" });
-    this.connection = connection;
-    connection.onicecandidate = ({ candidate }) => this.onLocalCandidate(candidate);
-    connection.onconnectionstatechange = () => this.onState();
+    this.connection = this.open();
   }
 
   /** The first offer: microphone and camera, whatever is on. */
@@ -91,8 +93,9 @@ export class Publisher {
   }
 
   /** The server's answer. */
-  async onPublished(sdp: string): Promise<void> {
-    if (this.connection.signalingState !== "have-local-offer") return;
+  async onPublished(sdp: string, ref: string | undefined): Promise<void> {
+    if (this.connection.signalingState !== "have-local-offer" || ref !== this.ref) return;
+    this.isKnown = true;
     const microphone = this.lines.find((line) => line.source === "camera" && line.kind === "audio")?.transceiver.mid;
     const screen = this.lines.find((line) => line.source === "screen1" && line.kind === "audio")?.transceiver.mid;
     const mids = new Set([this.stereo ? microphone : null, screen].filter((mid) => typeof mid === "string"));
@@ -100,7 +103,7 @@ export class Publisher {
       await this.connection.setRemoteDescription({ type: "answer", sdp: withStereo(sdp, mids) });
     } catch {
       // An answer that the browser refuses must not be the last: take the offer back, the mender makes the next.
-      await this.onRefused();
+      await this.onRefused(ref);
       return;
     }
     this.isPending = false;
@@ -120,11 +123,12 @@ export class Publisher {
     if (!this.isPending) return;
     if (this.connection.signalingState === "have-local-offer") await this.connection.setLocalDescription({ type: "rollback" });
     this.isPending = false;
-    this.negotiate("offer");
+    this.negotiate(this.isRestarting ? "restart" : "offer");
   }
 
   /** The publish was refused; a later change may try again. */
-  async onRefused(): Promise<void> {
+  async onRefused(ref: string): Promise<void> {
+    if (ref !== this.ref) return;
     if (this.connection.signalingState === "have-local-offer") await this.connection.setLocalDescription({ type: "rollback" });
     this.isPending = false;
     this.wanted = "nothing";
@@ -132,24 +136,56 @@ export class Publisher {
 
   /** New ICE credentials on the same connection. */
   restart(): void {
-    this.negotiate("restart");
+    // One that is on its way has new credentials already.
+    if (!(this.isPending && this.isRestarting)) this.negotiate("restart");
   }
 
   close(): void {
     this.mender.stop();
     clearTimeout(this.sizeTimer);
-    this.connection.onicecandidate = null;
-    this.connection.onconnectionstatechange = null;
-    this.connection.close();
+    shut(this.connection);
   }
 
-  private add(source: Source, kind: Kind, track: MediaStreamTrack | null): void {
+  private open(): RTCPeerConnection {
+    const connection = new RTCPeerConnection({ iceServers: this.options.iceServers, bundlePolicy: "max-bundle" });
+    connection.onicecandidate = ({ candidate }) => this.onLocalCandidate(candidate);
+    connection.onconnectionstatechange = () => this.onState();
+    return connection;
+  }
+
+  /** Another connection with the same tracks takes the place of one that has failed. */
+  private replace(): void {
+    const [failed, lines] = [this.connection, this.lines];
+    this.connection = this.open();
+    this.lines = [];
+    for (const { source, kind, transceiver } of lines) {
+      const line = this.add(source, kind, transceiver.sender.track);
+      if (transceiver.direction === "inactive") line.transceiver.direction = "inactive";
+    }
+    shut(failed);
+    clearTimeout(this.sizeTimer);
+    this.sizeTimer = undefined;
+    this.isKnown = false;
+    this.isPending = false;
+    this.wanted = "nothing";
+    this.early = [];
+    this.remoteEarly = [];
+    this.negotiate("offer");
+  }
+
+  private get ref(): string {
+    return `publish ${this.offers}`;
+  }
+
+  private add(source: Source, kind: Kind, track: MediaStreamTrack | null): Line {
     const transceiver = this.connection.addTransceiver(track ?? kind, {
       direction: "sendonly",
       sendEncodings: [encoding(source, kind, this.stereo)],
     });
     prefer(transceiver, kind);
-    this.lines.push({ source, kind, transceiver });
+    const line = { source, kind, transceiver };
+    this.lines.push(line);
+    return line;
   }
 
   /** Left to itself Chromium begins small and grows for longer than people wait: full size first, the network's measure later. */
@@ -170,20 +206,25 @@ export class Publisher {
     this.isPending = true;
     const isRestart = this.wanted === "restart";
     this.wanted = "nothing";
+    const { connection } = this;
     this.offer(isRestart).catch(() => {
-      this.isPending = false;
+      if (connection === this.connection) this.isPending = false;
     });
   }
 
   private async offer(iceRestart: boolean): Promise<void> {
+    const { connection } = this;
     this.hasOffered = false;
-    const offer = await this.connection.createOffer({ iceRestart });
-    await this.connection.setLocalDescription(offer);
-    const sdp = this.connection.localDescription?.sdp ?? offer.sdp ?? "";
+    this.isRestarting = iceRestart;
+    const offer = await connection.createOffer({ iceRestart });
+    await connection.setLocalDescription(offer);
+    if (connection !== this.connection) return;
+    const sdp = connection.localDescription?.sdp ?? offer.sdp ?? "";
     const tracks = this.lines.flatMap(({ source, kind, transceiver }): PublishTrack[] =>
       transceiver.mid === null ? [] : [{ mid: transceiver.mid, source, kind }],
     );
-    this.options.send({ type: "publish", sdp, tracks, ref: "publish" });
+    this.offers += 1;
+    this.options.send({ type: "publish", sdp, tracks, media: this.isKnown ? "kept" : "new", ref: this.ref });
     this.options.onAsked();
     this.hasOffered = true;
     for (const message of this.early.splice(0)) this.options.send(message);
@@ -213,6 +254,12 @@ export class Publisher {
       // A candidate of an earlier generation, or one this browser cannot use.
     }
   }
+}
+
+function shut(connection: RTCPeerConnection): void {
+  connection.onicecandidate = null;
+  connection.onconnectionstatechange = null;
+  connection.close();
 }
 
 async function degrade(sender: RTCRtpSender, degradationPreference: RTCDegradationPreference): Promise<void> {

@@ -1,6 +1,7 @@
 // The connection that receives: the server offers, we answer. What an m-line carries is known by its mid alone.
 import { Emitter } from "./emitter.ts";
 import { Mender } from "./mender.ts";
+import type { Cure } from "./mender.ts";
 import type { ClientMessage, IceServer, Kind, Source, SubscribeTrack } from "./protocol.ts";
 import { withStereo } from "./sdp.ts";
 
@@ -23,7 +24,7 @@ export class Subscriber extends Emitter<SubscriberEvents> {
   private early: RTCIceCandidateInit[] = [];
   private visible: ReadonlySet<string> | null = null;
   private asked = "";
-  private readonly mender = new Mender(() => this.restart());
+  private readonly mender = new Mender((cure) => this.restart(cure));
   private lastRestart = 0;
 
   constructor(options: SubscriberOptions) {
@@ -87,11 +88,13 @@ export class Subscriber extends Emitter<SubscriberEvents> {
     this.want();
   }
 
-  restart(): void {
+  /** The server offers anew; to replace this connection its offer has id 1, and whoever made this object makes another. */
+  restart(cure: Cure = "restart"): void {
     const now = Date.now();
-    if (now - this.lastRestart < RESTART_GAP_MS || this.connection.signalingState === "closed") return;
+    const isReplaced = cure === "replace" || this.connection.connectionState === "failed";
+    if ((now - this.lastRestart < RESTART_GAP_MS && cure === "restart") || this.connection.signalingState === "closed") return;
     this.lastRestart = now;
-    this.options.send({ type: "restart" });
+    this.options.send(isReplaced ? { type: "restart", media: "new" } : { type: "restart" });
     this.options.onAsked();
   }
 
@@ -163,4 +166,4 @@ export class Subscriber extends Emitter<SubscriberEvents> {
   }
 }
 
-const RESTART_GAP_MS = 4_000;
+const RESTART_GAP_MS = 3_000;
