@@ -95,6 +95,7 @@ async fn serve(mut config: Config, launch: Launch, started: Instant) -> anyhow::
         media: media.clone(),
         recorder: recorder.clone(),
         library: library.clone(),
+        exports: std::sync::Arc::default(),
         events: http::Events::default(),
         shutdown: Shutdown::default(),
         server: Arc::new(server),

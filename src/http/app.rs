@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::sync::{Semaphore, watch};
 
 use super::events::Events;
+use super::export::Exports;
 use super::rooms::LanConfig;
 use crate::auth::Auth;
 use crate::config::Config;
@@ -25,6 +26,8 @@ pub struct App {
     pub auth: Arc<Auth>,
     /// Recordings and their index.
     pub library: Library,
+    /// The archives that were asked for last.
+    pub exports: Arc<Exports>,
     /// Where changes are told.
     pub events: Events,
     /// The live rooms.

@@ -4,10 +4,13 @@
 mod app;
 mod assets;
 mod caller;
+mod clip;
 mod clusters;
+mod content;
 mod doorman;
 pub mod error;
 mod events;
+mod export;
 mod files;
 mod guard;
 mod happened;
@@ -37,6 +40,7 @@ pub use app::LanInfo;
 pub use app::{App, Phase, ServerInfo, Shutdown};
 pub use error::Problem;
 pub use events::Events;
+pub use export::Exports;
 pub use health::recorder as metrics_recorder;
 pub use lan::CA_PATH;
 pub use listen::serve;
@@ -51,6 +55,8 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(recordings::routes())
         .merge(files::routes())
         .merge(clusters::routes())
+        .merge(clip::routes())
+        .merge(export::routes())
         .merge(thumb::routes())
         .merge(happened::routes())
         .merge(events::routes())

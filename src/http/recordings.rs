@@ -18,8 +18,8 @@ use utoipa_axum::routes;
 
 use super::app::App;
 use super::error::{Path, Problem, ProblemBody, Query};
-use super::events;
 use super::segment::{Door, problem};
+use super::{events, export};
 use crate::auth::{Caller, Grant};
 use crate::recording::catalog::{Filter, Scope};
 use crate::recording::library::UNDO;
@@ -93,6 +93,8 @@ struct ManifestAnswer {
     duration_ms: u64,
     participants: Vec<Object>,
     files: Vec<Object>,
+    /// All of it as one ZIP; missing without the grant `download`.
+    export_url: Option<String>,
     /// By name of the file.
     media: BTreeMap<String, MediaUrls>,
 }
@@ -109,6 +111,9 @@ struct MediaUrls {
     /// The same as a download; missing without the grant `download`.
     #[serde(skip_serializing_if = "Option::is_none")]
     download_url: Option<String>,
+    /// A span of it as a file of its own: add `from` and `to`; missing without the grant `download`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    clip_url: Option<String>,
     /// Its clusters.
     index_url: String,
     /// Its growing end, for Media Source Extensions.
@@ -185,6 +190,9 @@ async fn manifest(
     let media: BTreeMap<&str, MediaUrls> = names.map(|name| (name, urls(&app, &id, name, may_download))).collect();
     let media = serde_json::to_value(media).map_err(Problem::internal)?;
     manifest.insert("media".into(), media);
+    if may_download {
+        manifest.insert("export_url".into(), export::signed_url(&app, &id).into());
+    }
     Ok(fresh(manifest))
 }
 
@@ -306,6 +314,7 @@ fn urls(app: &App, id: &RecordingId, name: &str, may_download: bool) -> MediaUrl
     MediaUrls {
         url: url(Door::Play),
         download_url: may_download.then(|| url(Door::Download)),
+        clip_url: may_download.then(|| url(Door::Clip)),
         index_url: url(Door::Index),
         live_url: url(Door::Live),
         thumb_url: url(Door::Thumb),

@@ -18,6 +18,7 @@ use super::app::App;
 use super::caller::bearer;
 use super::error::Problem;
 use crate::auth::{Grant, SignedQuery};
+use crate::recording::catalog::Found;
 use crate::recording::library::LibraryError;
 use crate::recording::parse_file_name;
 use crate::recording::shelf::Place;
@@ -56,6 +57,67 @@ pub(super) struct Segment {
     pub(super) expires: Option<SystemTime>,
 }
 
+/// A recording that somebody may have something of.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    pub(super) id: RecordingId,
+    pub(super) found: Found,
+    pub(super) is_signed: bool,
+    expires: Option<SystemTime>,
+}
+
+impl Admitted {
+    /// Lets a request through by the signature over `signed`, or by a token that allows `grant`.
+    pub(super) async fn by(
+        app: &App,
+        id: RecordingId,
+        signed: &str,
+        query: &SignedQuery,
+        token: Option<&str>,
+        grant: Grant,
+    ) -> Result<Self, Problem> {
+        let is_signed = match app.auth.check_url(signed, query, SystemTime::now()) {
+            Ok(is_signed) => is_signed && !app.auth.is_open(),
+            Err(refusal) => return Err(refusal.into()),
+        };
+        // Asked before anything is looked up: a stranger learns nothing about what exists.
+        let caller = if is_signed { None } else { Some(app.auth.caller(token)?) };
+        let found = app.library.find(&id).await.map_err(problem)?;
+        let signed_until = query.exp.filter(|_| is_signed);
+        let mut expires = signed_until.and_then(|exp| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(exp)));
+        if let Some(caller) = caller {
+            expires = caller.expires;
+            caller.require(grant, found.room.parse::<RoomName>().ok().as_ref())?;
+        }
+        Ok(Self { id, found, is_signed, expires })
+    }
+
+    fn files(&self) -> Result<Vec<FileInfo>, Problem> {
+        let manifest: ManifestFields = serde_json::from_str(&self.found.manifest).map_err(Problem::internal)?;
+        Ok(manifest.files)
+    }
+
+    /// All files of the recording whose names are of our own making.
+    pub(super) fn segments(&self, app: &App) -> Result<Vec<Segment>, Problem> {
+        let named = |info: FileInfo| info.file.parse::<FileName>().ok().map(|name| (name, info));
+        Ok(self.files()?.into_iter().filter_map(named).map(|(name, info)| self.segment(app, name, info)).collect())
+    }
+
+    fn segment(&self, app: &App, name: FileName, info: FileInfo) -> Segment {
+        let started_at = serde_json::from_str::<ManifestFields>(&self.found.manifest).map(|fields| fields.started_at);
+        Segment {
+            id: self.id.clone(),
+            room: self.found.room.clone(),
+            started_at: started_at.unwrap_or_default(),
+            name,
+            info,
+            folder: app.library.shelf().folder(&self.id, Place::Shown),
+            is_signed: self.is_signed,
+            expires: self.expires,
+        }
+    }
+}
+
 /// A file in the manifest, as far as the doors need it.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct FileInfo {
@@ -65,6 +127,8 @@ pub(super) struct FileInfo {
     #[serde(default)]
     pub(super) source: String,
     #[serde(default)]
+    pub(super) offset_ms: u64,
+    #[serde(default)]
     video: Option<IgnoredAny>,
     #[serde(default)]
     audio: Option<IgnoredAny>,
@@ -73,6 +137,7 @@ pub(super) struct FileInfo {
 #[derive(Deserialize)]
 struct ManifestFields {
     started_at: String,
+    #[serde(default)]
     files: Vec<FileInfo>,
 }
 
@@ -92,23 +157,9 @@ impl Segment {
         let id: RecordingId = request.id.parse()?;
         let name: FileName = request.file.parse()?;
         let signed = door.path(&id, name.as_str());
-        let is_signed = match app.auth.check_url(&signed, &request.query, SystemTime::now()) {
-            Ok(is_signed) => is_signed && !app.auth.is_open(),
-            Err(refusal) => return Err(refusal.into()),
-        };
-        // Asked before anything is looked up: a stranger learns nothing about what exists.
-        let caller = if is_signed { None } else { Some(app.auth.caller(request.token.as_deref())?) };
-        let found = app.library.find(&id).await.map_err(problem)?;
-        let signed_until = request.query.exp.filter(|_| is_signed);
-        let mut expires = signed_until.and_then(|exp| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(exp)));
-        if let Some(caller) = caller {
-            expires = caller.expires;
-            caller.require(door.grant(), found.room.parse::<RoomName>().ok().as_ref())?;
-        }
-        let manifest: ManifestFields = serde_json::from_str(&found.manifest).map_err(Problem::internal)?;
-        let info = manifest.files.into_iter().find(|file| file.file == name.as_str()).ok_or_else(no_file)?;
-        let folder = app.library.shelf().folder(&id, Place::Shown);
-        Ok(Self { id, room: found.room, started_at: manifest.started_at, name, info, folder, is_signed, expires })
+        let admitted = Admitted::by(app, id, &signed, &request.query, request.token.as_deref(), door.grant()).await?;
+        let info = admitted.files()?.into_iter().find(|file| file.file == name.as_str()).ok_or_else(no_file)?;
+        Ok(admitted.segment(app, name, info))
     }
 
     /// Opens the file: the closed one, or the one that grows.
@@ -183,6 +234,7 @@ pub(super) enum Door {
     Index,
     Live,
     Thumb,
+    Clip,
 }
 
 impl Door {
@@ -193,6 +245,7 @@ impl Door {
             Self::Index => "index",
             Self::Live => "live",
             Self::Thumb => "thumb",
+            Self::Clip => "clip",
         };
         format!("/api/recordings/{id}/{door}/{file}")
     }
@@ -215,7 +268,7 @@ impl Door {
     }
 
     fn grant(self) -> Grant {
-        if self == Self::Download { Grant::Download } else { Grant::Replay }
+        if matches!(self, Self::Download | Self::Clip) { Grant::Download } else { Grant::Replay }
     }
 }
 

@@ -2,7 +2,9 @@
 //! Knows rooms only as keys and people only as ids; never makes a publisher wait.
 
 pub mod catalog;
+pub mod clip;
 pub mod clusters;
+pub mod export;
 pub mod file;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
@@ -10,6 +12,7 @@ pub mod intake;
 pub mod library;
 pub mod repair;
 pub mod shelf;
+pub mod splice;
 pub mod storage;
 
 mod api;

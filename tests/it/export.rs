@@ -1,0 +1,112 @@
+//! Clips and exports of a recording on disk, by a real server: sound files, by ranges, and a folder that another server takes.
+
+use std::fs;
+use std::io::{Cursor, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use reelay::recording::file::SegmentFile;
+use reelay::recording::storage::Disk;
+use reelay::webm::check::{State, check};
+use serde_json::{Value, json};
+
+use crate::harness::{Server, until};
+use crate::webm_judges;
+
+const ID: &str = "0192abcd-0000-7000-8000-000000000001";
+const FILES: [(&str, u64, u64); 2] = [("pabcdefghij-camera-1.webm", 0, 5), ("p234567abcd-camera-1.webm", 4_000, 2)];
+
+/// Two people: one for 15 seconds, one from the fourth second on for six.
+fn put(dir: &Path) {
+    let folder = dir.join(ID);
+    fs::create_dir(&folder).unwrap();
+    let mut files = Vec::new();
+    for (name, offset_ms, rounds) in FILES {
+        let mut file =
+            SegmentFile::create(Arc::new(Disk), &folder.join(name), &webm_judges::header(true, true)).unwrap();
+        webm_judges::frames(rounds).iter().for_each(|(kind, frame)| webm_judges::put(&mut file, *kind, frame));
+        let closed = file.close().unwrap().unwrap();
+        let participant = &name[..11];
+        files.push(
+            json!({"file": name, "participant": participant, "person": participant, "name": "Ada", "source": "camera",
+            "offset_ms": offset_ms, "duration_ms": closed.duration_ms, "bytes": closed.bytes,
+            "video": {"codec": "vp8", "width": 320, "height": 180}, "audio": {"codec": "opus", "channels": 2}}),
+        );
+    }
+    let manifest = json!({"version": 1, "id": ID, "room": "team", "state": "complete", "started_at": "2026-11-20T10:00:00Z",
+        "ended_at": "2026-11-20T10:00:15Z", "duration_ms": 15_000, "files": files,
+        "participants": [{"id": "pabcdefghij", "person": "a", "name": "Ada", "joined_ms": 0, "left_ms": 15_000}]});
+    fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
+    let chat = |t_ms: u64, text: &str| {
+        json!({"t_ms": t_ms, "at": "", "type": "chat", "name": "Ada", "text": text}).to_string()
+    };
+    fs::write(folder.join("events.jsonl"), format!("{}\n{}\n", chat(1_000, "early"), chat(7_000, "late"))).unwrap();
+}
+
+fn server(put: impl FnOnce(&Path)) -> Server {
+    let server = Server::start("", put);
+    until("it is listed", || (server.get(&format!("/api/recordings/{ID}")).status == 200).then_some(()));
+    server
+}
+
+fn unzip(bytes: Vec<u8>, name: &str) -> Vec<u8> {
+    let mut found = Vec::new();
+    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
+    archive.by_name(&format!("{ID}/{name}")).unwrap().read_to_end(&mut found).unwrap();
+    found
+}
+
+#[test]
+fn clip_of_one_person_is_a_sound_file_and_resumes() {
+    let server = server(put);
+    let url = format!("/api/recordings/{ID}/clip/{}?from=7500&to=9000", FILES[1].0);
+    let whole = server.get(&url);
+    assert_eq!((whole.status, whole.header("content-type")), (200, "video/webm"));
+    assert!(whole.header("content-disposition").contains("team - Ada - 2026-11-20 10.00 - 0.00.07.webm"), "{whole:?}");
+    let saved = server.dir.path().join("clip.webm");
+    fs::write(&saved, &whole.body).unwrap();
+    webm_judges::judge(&saved);
+    let judged = check(&whole.body[..], whole.body.len() as u64, State::Closed).unwrap();
+    assert!(judged.is_sound(), "{:?}", judged.faults);
+    // The file began four seconds in and has a keyframe each three seconds: from 7.0 s on, up to 9.0 s.
+    assert!((2_000..=2_040).contains(&judged.duration_ms), "{}", judged.duration_ms);
+    let rest = server.request("GET", &url, &[("Range", "bytes=70000-"), ("If-Range", whole.header("etag"))]);
+    assert_eq!(rest.status, 206);
+    assert!(rest.body == whole.body[70_000..]);
+    for (query, status) in [("from=5&to=5", 400), ("from=x", 400), ("from=0&to=3000", 404)] {
+        assert_eq!(server.get(&format!("/api/recordings/{ID}/clip/{}?{query}", FILES[1].0)).status, status, "{query}");
+    }
+}
+
+#[test]
+fn export_is_a_folder_that_another_server_lists_and_plays() {
+    let first = server(put);
+    let manifest = first.get(&format!("/api/recordings/{ID}")).json();
+    let whole = first.get(manifest["export_url"].as_str().unwrap());
+    assert_eq!((whole.status, whole.header("content-type")), (200, "application/zip"));
+    for (name, ..) in FILES {
+        assert!(unzip(whole.body.clone(), name) == fs::read(first.recordings().join(ID).join(name)).unwrap(), "{name}");
+    }
+    let span = first.get(&format!("/api/recordings/{ID}/export?from=5500&to=8000"));
+    let rest =
+        first.request("GET", &format!("/api/recordings/{ID}/export?from=5500&to=8000"), &[("Range", "bytes=999-")]);
+    assert!(rest.status == 206 && rest.body == span.body[999..]);
+    assert_eq!(unzip(span.body.clone(), "chat.txt"), b"0:00:03  Ada: late\n");
+
+    let second = server(|dir| {
+        zip::ZipArchive::new(Cursor::new(span.body)).unwrap().extract(dir).unwrap();
+    });
+    let moved: Value = second.get(&format!("/api/recordings/{ID}")).json();
+    assert_eq!(
+        (moved["duration_ms"].as_u64(), moved["started_at"].as_str()),
+        (Some(4_000), Some("2026-11-20T10:00:04Z"))
+    );
+    // Both still agree on when things happened: the second began where it was, 5 and 4 seconds in.
+    let offsets: Vec<_> = moved["files"].as_array().unwrap().iter().map(|file| file["offset_ms"].as_u64()).collect();
+    assert_eq!(offsets, [Some(1_000), Some(0)]);
+    for (name, ..) in FILES {
+        let file = second.get(&format!("/api/recordings/{ID}/files/{name}")).body;
+        assert!(check(&file[..], file.len() as u64, State::Closed).unwrap().is_sound(), "{name}");
+    }
+    assert_eq!(first.get(&format!("/api/recordings/{ID}/export?from=90000")).status, 404);
+}
