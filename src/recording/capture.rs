@@ -57,10 +57,13 @@ enum State {
 }
 
 impl Captures {
+    /// The wall clock was set; captures that begin now know.
+    pub fn set_wall(&mut self, options: &Options, wall: &WallClock) {
+        self.head = head(options, wall);
+    }
+
     /// Captures by these options; `wall` says what the wall clock showed at `zero`.
     pub fn new(options: &Options, zero: Instant, wall: &WallClock) -> Self {
-        let mut head = Head::new(options, wall.unix_ms(0)).to_json();
-        head.push(b'\n');
         let mut capture = options.capture.clone();
         if let Some(error) = capture.as_ref().and_then(|capture| fs::create_dir_all(&capture.dir).err()) {
             warn!(%error, "nothing is captured");
@@ -69,7 +72,7 @@ impl Captures {
         let used = capture.as_ref().map_or(0, |capture| finished(capture).iter().map(|(_, bytes)| bytes).sum());
         Self {
             options: capture,
-            head,
+            head: head(options, wall),
             zero,
             rooms: HashMap::new(),
             sessions: HashMap::new(),
@@ -261,6 +264,12 @@ const EXTENSION: &str = "capture";
 const BUFFER: usize = 64 * 1024;
 /// What may wait for the first media of a room.
 const MAX_EARLY: usize = 1024 * 1024;
+
+fn head(options: &Options, wall: &WallClock) -> Vec<u8> {
+    let mut head = Head::new(options, wall.unix_ms(0)).to_json();
+    head.push(b'\n');
+    head
+}
 
 #[cfg(test)]
 mod tests {

@@ -36,6 +36,8 @@ pub(crate) struct Faults {
     pub stall_sync: bool,
     pub sync: bool,
     pub rename: bool,
+    /// Writes to files of such names fail with EIO.
+    pub refused: Option<&'static str>,
     /// Everything fails as in a folder that was made read-only.
     pub read_only: bool,
 }
@@ -210,6 +212,9 @@ impl StorageFile for FaultyFile {
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<usize> {
         self.disk.wait_while(|faults| faults.stall);
         self.disk.file_op(&self.path, |state, path| {
+            if state.faults.refused.is_some_and(|name| path.to_string_lossy().contains(name)) {
+                return Err(io::Error::from_raw_os_error(EIO));
+            }
             match &mut state.faults.writes_left {
                 Some(0) => return Err(io::Error::from_raw_os_error(EIO)),
                 Some(left) => *left -= 1,

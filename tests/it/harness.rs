@@ -22,7 +22,7 @@ impl Server {
         let recordings = dir.path().join("recordings");
         fs::create_dir(&recordings).unwrap();
         fs::write(dir.path().join("reelay.toml"), settings).unwrap();
-        let (child, ready) = launch(dir.path());
+        let (child, ready) = launch(dir.path(), &[]);
         let count = || fs::read_dir(&recordings).unwrap().count();
         let before = count();
         prepare(&recordings);
@@ -34,6 +34,39 @@ impl Server {
         }
         let address = ready["listen"].as_str().unwrap().parse().unwrap();
         Self { dir, address, child }
+    }
+
+    /// A server whose folder of recordings is a disk of its own in memory, that only it sees. `None` where that cannot be.
+    pub fn start_on_own_disk(settings: &str, size: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("recordings")).unwrap();
+        fs::write(dir.path().join("reelay.toml"), settings).unwrap();
+        let script = format!("mount -t tmpfs -o size={size} tmpfs recordings && exec \"$@\"");
+        let before = ["unshare", "-Urm", "sh", "-c", &script, "sh"];
+        let can = Command::new("unshare").args(["-Urm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).output();
+        if !can.is_ok_and(|output| output.status.success()) {
+            println!("no mount namespace here: not tested");
+            return None;
+        }
+        let (child, ready) = launch(dir.path(), &before);
+        let address = ready["listen"].as_str().unwrap().parse().unwrap();
+        Some(Self { dir, address, child })
+    }
+
+    /// The folder of the recordings, as the server sees it.
+    pub fn own_disk(&self) -> PathBuf {
+        Path::new(&format!("/proc/{}/root", self.pid())).join(self.recordings().strip_prefix("/").unwrap())
+    }
+
+    /// Runs a program where the server's disks are, in its folder of settings.
+    pub fn among_its_disks(&self, command: &str) {
+        let dir = self.dir.path().to_str().unwrap();
+        let command = format!("cd '{dir}' && {command}");
+        let target = self.pid().to_string();
+        let status = Command::new("nsenter")
+            .args(["-t", &target, "-U", "-m", "--preserve-credentials", "sh", "-c", &command])
+            .status();
+        assert!(status.unwrap().success(), "{command}");
     }
 
     /// The server's process.
@@ -113,9 +146,11 @@ impl Drop for Server {
     }
 }
 
-fn launch(dir: &Path) -> (Child, serde_json::Value) {
+fn launch(dir: &Path, before: &[&str]) -> (Child, serde_json::Value) {
     let ready_file = dir.join("ready.json");
-    let mut child = Command::new(env!("CARGO_BIN_EXE_reelay"))
+    let words = [before, &[env!("CARGO_BIN_EXE_reelay")]].concat();
+    let mut child = Command::new(words[0])
+        .args(&words[1..])
         .args([
             "--listen",
             "127.0.0.1:0",

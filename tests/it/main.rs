@@ -6,6 +6,7 @@ mod access;
 mod cameras;
 mod capture;
 mod clip;
+mod disk_faults;
 mod export;
 mod file_tools;
 mod files;

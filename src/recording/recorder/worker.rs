@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use reelay_signaling::{ErrorCode, Kind, ParticipantId, RecordingId, RecordingState, RoomRecording, Source, TrackId};
 use tokio::sync::oneshot;
@@ -244,8 +244,12 @@ impl Worker {
     fn do_action(&mut self, now: Instant, action: Action) {
         match action {
             Action::Begin { session, name, by } => {
+                let replayed = self.ids.pop_front();
+                if replayed.is_none() {
+                    self.read_wall_clock(now);
+                }
                 let made = || Uuid::now_v7().to_string().parse::<RecordingId>().ok();
-                let Some(id) = self.ids.pop_front().or_else(made) else { return };
+                let Some(id) = replayed.or_else(made) else { return };
                 self.captures.begun(now, session, &name, &id);
                 info!(recording = %id, "recording wanted");
                 if let Some(room) = self.life.room_of(session) {
@@ -288,6 +292,18 @@ impl Worker {
                 self.with(session, |running, shared| running.on_person(shared, now, change));
             }
             Action::Event(session, event) => self.with(session, |running, shared| running.event(shared, now, event)),
+        }
+    }
+
+    /// Unless something is recorded: its times belong together.
+    fn read_wall_clock(&mut self, now: Instant) {
+        if !self.running.is_empty() {
+            return;
+        }
+        if let Some(wall) = self.shared.wall.stepped(SystemTime::now(), self.shared.us(now)) {
+            info!("the machine's clock was set");
+            self.captures.set_wall(&self.shared.options, &wall);
+            self.shared.wall = wall;
         }
     }
 

@@ -125,8 +125,12 @@ impl Stage {
         self.until(&format!("it is {state:?}"), |stage| stage.room.state == state);
     }
 
-    fn close(&mut self) -> Manifest {
+    fn stop(&self) {
         self.recorder.tell(Input::Stop { room: ROOM, by: None, reply: None });
+    }
+
+    fn close(&mut self) -> Manifest {
+        self.stop();
         self.until("it is closed", |stage| stage.manifest.as_ref().is_some_and(|manifest| !manifest.is_running()));
         self.manifest.clone().expect("it was just there")
     }
@@ -137,6 +141,13 @@ impl Stage {
         let text = String::from_utf8(self.disk.files()[&path].clone()).expect("it is text");
         let kind = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["type"].clone();
         text.lines().map(|line| kind(line).as_str().expect("a word").to_owned()).collect()
+    }
+
+    /// The manifest as it is on disk; `None` until it is there.
+    fn on_disk(&self) -> Option<Manifest> {
+        let files = self.disk.files();
+        let (_, bytes) = files.iter().find(|(path, _)| path.ends_with(store::MANIFEST))?;
+        crate::recording::parse_manifest(bytes).ok()
     }
 
     /// Numbers of the real packets in a file.
@@ -278,4 +289,60 @@ fn pause_while_the_disk_stalls_cuts_when_it_was_asked_for() {
     let last = stage.packets(&manifest, 0).last().copied();
     // One may have been on its way.
     assert!(last.is_some_and(|last| (paused_at - 3..=paused_at).contains(&last)), "{last:?} at {paused_at}");
+}
+
+#[test]
+fn sync_that_fails_is_told_and_counted() {
+    let mut stage = Stage::new();
+    stage.send(60);
+    stage.until_state(RecordingState::Recording);
+    stage.faults(Faults { sync: true, ..Faults::default() });
+    stage.send(60);
+    stage.until_state(RecordingState::Interrupted);
+    assert_eq!(stage.room.reason.as_deref(), Some("io-error"));
+    stage.faults(Faults::default());
+    stage.send(60);
+    stage.until_state(RecordingState::Recording);
+    let manifest = stage.close();
+    assert_eq!(manifest.state, RecordingStatus::Complete);
+    assert!(manifest.files[0].counters["write_errors"] > 0);
+}
+
+#[test]
+fn manifest_and_events_that_are_refused_cost_no_media_and_are_written_later() {
+    let mut stage = Stage::new();
+    // The draft of the manifest as well as the events.
+    stage.faults(Faults { refused: Some(".json"), ..Faults::default() });
+    stage.send(60);
+    stage.until_state(RecordingState::Recording);
+    stage.send(60);
+    let closed = stage.close();
+    assert_eq!(closed.state, RecordingStatus::Complete);
+    assert!(stage.on_disk().is_none(), "it is refused");
+    assert!(stage.packets(&closed, 0).into_iter().eq(0..120));
+    stage.faults(Faults::default());
+    stage.until("the manifest is there", |stage| stage.on_disk().is_some());
+    assert_eq!(stage.on_disk(), Some(closed.clone()));
+    stage.until("the events are there", |stage| stage.disk.files().keys().any(|path| path.ends_with(store::EVENTS)));
+    assert_eq!(stage.event_types(&closed), ["started", "joined", "published", "stopped", "finished"]);
+}
+
+#[test]
+fn rename_that_fails_at_the_end_leaves_a_part_and_says_so() {
+    let mut stage = Stage::new();
+    stage.send(60);
+    stage.until_state(RecordingState::Recording);
+    stage.faults(Faults { rename: true, ..Faults::default() });
+    let manifest = stage.close();
+    assert_eq!((manifest.state, manifest.reason.as_deref()), (RecordingStatus::Interrupted, Some("io-error")));
+    // The next start finds it by this, and ends it.
+    assert!(manifest.files[0].open);
+    let part = stage.disk.files().into_keys().find(|path| path.to_string_lossy().ends_with(".part"));
+    let report = crate::recording::repair::repair(&stage.disk.storage(), &part.expect("it is there"));
+    assert!(matches!(report, Err(crate::recording::repair::RepairError::Storage(_))), "{report:?}");
+    stage.faults(Faults::default());
+    let part = stage.disk.files().into_keys().find(|path| path.to_string_lossy().ends_with(".part"));
+    let report =
+        crate::recording::repair::repair(&stage.disk.storage(), &part.expect("it is there")).expect("it is ours");
+    assert_eq!(report.tally.audio.blocks, 60);
 }
