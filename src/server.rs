@@ -101,7 +101,7 @@ async fn serve(mut config: Config, launch: Launch, started: Instant) -> anyhow::
         server: Arc::new(server),
     };
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(bridge::rooms_to_recorder(from_rooms, recorder.clone()));
+    tasks.spawn(bridge::rooms_to_recorder(from_rooms, recorder.clone(), media.clone()));
     let intake = Intake::default();
     let updates = tokio::spawn(bridge::recorder_to_all(from_recorder, (rooms.clone(), media), intake.clone()));
     let (lister, events) = (library.clone(), app.events.clone());

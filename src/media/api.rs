@@ -176,6 +176,13 @@ pub enum Command {
         /// The track.
         track: TrackId,
     },
+    /// Answered when everything that had arrived before is with its taps.
+    Sync {
+        /// The room.
+        room: RoomKey,
+        /// The answer.
+        reply: oneshot::Sender<()>,
+    },
     /// Numbers for `/metrics` and `/api/rooms`.
     Stats {
         /// The numbers.
@@ -205,6 +212,7 @@ impl Command {
             | Self::CloseLeg { room, .. }
             | Self::Tap { room, .. }
             | Self::Untap { room, .. }
+            | Self::Sync { room, .. }
             | Self::Keyframe { room, .. } => Some(*room),
             Self::Stats { .. } | Self::Stop => None,
         }

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use mio::Waker;
 use reelay_signaling::ErrorCode;
@@ -136,6 +137,14 @@ impl Media {
         Ok(())
     }
 
+    /// Waits until everything of a room that has arrived by now is with its taps; a busy shard is not waited for.
+    pub async fn sync(&self, room: RoomKey) {
+        let (reply, answer) = oneshot::channel();
+        if self.send(room, Command::Sync { room, reply }).is_ok() {
+            let _ = tokio::time::timeout(SYNC_AT_MOST, answer).await;
+        }
+    }
+
     /// Where clients reach the shards.
     pub fn addresses(&self) -> &MediaAddresses {
         &self.addresses
@@ -209,4 +218,5 @@ pub(super) fn addresses(options: &Options, socket: &Socket) -> (Vec<SocketAddr>,
 }
 
 const COMMANDS: usize = 1_024;
+const SYNC_AT_MOST: Duration = Duration::from_millis(200);
 const MAX_ADDRESSES: usize = 16;

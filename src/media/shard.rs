@@ -35,6 +35,8 @@ pub struct Shard {
     commands: Receiver<Command>,
     core: Core,
     is_waiting_to_write: bool,
+    /// There may be more in the socket: readiness is reported once.
+    has_more: bool,
 }
 
 /// Everything of a shard but its way to wait.
@@ -89,15 +91,14 @@ impl Shard {
             touched: Vec::new(),
         };
         let buffers = RecvBuffers::default();
-        Ok((Self { socket, buffers, poll, commands, core, is_waiting_to_write: false }, waker))
+        Ok((Self { socket, buffers, poll, commands, core, is_waiting_to_write: false, has_more: false }, waker))
     }
 
     /// Runs until it is told to stop, or until nobody can tell it anything any more.
     pub fn run(mut self) {
         let mut events = Events::with_capacity(8);
-        let mut has_more = false;
         loop {
-            let wait = if has_more { Some(Duration::ZERO) } else { self.core.wait(Instant::now()) };
+            let wait = if self.has_more { Some(Duration::ZERO) } else { self.core.wait(Instant::now()) };
             if let Err(error) = self.poll.poll(&mut events, wait)
                 && error.kind() != io::ErrorKind::Interrupted
             {
@@ -107,14 +108,14 @@ impl Shard {
             if events.iter().any(|event| event.token() == SOCKET && event.is_writable()) {
                 self.core.outbox.resume();
             }
-            // Readiness is reported once: what is left in the socket is remembered here.
-            let is_readable = has_more || events.iter().any(|event| event.token() == SOCKET && event.is_readable());
-            has_more = is_readable && self.read();
-            let now = Instant::now();
-            if !self.obey(now) {
-                self.core.stop(now);
+            let is_readable =
+                self.has_more || events.iter().any(|event| event.token() == SOCKET && event.is_readable());
+            self.has_more = is_readable && self.read();
+            if !self.obey() {
+                self.core.stop(Instant::now());
                 return;
             }
+            let now = Instant::now();
             self.core.fire(now);
             self.core.settle(now);
             self.flush();
@@ -137,11 +138,17 @@ impl Shard {
     }
 
     /// Carries out waiting commands; false when it is time to end.
-    fn obey(&mut self, now: Instant) -> bool {
+    fn obey(&mut self) -> bool {
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return false,
-                Ok(command) => self.core.on_command(now, command),
+                Ok(command) => {
+                    // What arrived before the end of something still belongs to it.
+                    if matches!(command, Command::ClosePeer { .. } | Command::CloseRoom { .. } | Command::Sync { .. }) {
+                        self.has_more = self.read();
+                    }
+                    self.core.on_command(Instant::now(), command);
+                }
                 Err(TryRecvError::Empty) => return true,
             }
         }
@@ -192,6 +199,9 @@ impl Core {
                 self.rooms.entry(room).or_insert_with(make);
             }
             Command::CloseRoom { room } => self.close_room(now, room),
+            Command::Sync { reply, .. } => {
+                let _ = reply.send(());
+            }
             Command::Stats { reply } => {
                 let _ = reply.send(self.stats());
             }

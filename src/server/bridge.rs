@@ -9,8 +9,12 @@ use crate::recording::{Accepted, Input, Recorder, Reply, Update};
 use crate::room::{RoomEvent, Rooms, What};
 
 /// Room events to the recorder, until the last room handle is gone.
-pub(super) async fn rooms_to_recorder(mut events: mpsc::Receiver<RoomEvent>, recorder: Recorder) {
+pub(super) async fn rooms_to_recorder(mut events: mpsc::Receiver<RoomEvent>, recorder: Recorder, media: Media) {
     while let Some(event) = events.recv().await {
+        // The recorder closes files with the last packet before this, not with the last that it happened to see.
+        if matches!(event.what, What::Left { .. } | What::Recording { .. } | What::Closed { .. }) {
+            media.sync(event.room).await;
+        }
         if let Some(input) = input_of(event) {
             recorder.tell(input);
         }

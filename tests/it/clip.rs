@@ -37,10 +37,14 @@ pub fn ivf(file: &[u8]) -> Vec<Frame> {
 
 /// Opus packets of 20 ms.
 pub fn audio() -> Vec<Frame> {
-    let file = read("clip.ogg");
+    ogg(&read("clip.ogg"))
+}
+
+/// The packets of an Ogg file, 50 a second.
+pub fn ogg(file: &[u8]) -> Vec<Frame> {
     let mut packets: Vec<Vec<u8>> = Vec::new();
     let mut open: Vec<u8> = Vec::new();
-    let mut rest = &file[..];
+    let mut rest = file;
     while !rest.is_empty() {
         let segments = rest[26] as usize;
         let (head, mut body) = rest.split_at(27 + segments);

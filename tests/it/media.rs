@@ -68,7 +68,7 @@ impl Sender {
                 items.push((arrival, TapItem::Report(SenderReport { kind, ssrc, ntp, rtp_time, arrival })));
             }
             let payloads =
-                if kind == Kind::Video { vp8_payloads(&frame.data, n) } else { vec![frame.data.clone().into()] };
+                if kind == Kind::Video { vp8_payloads(&frame.data, n, 400) } else { vec![frame.data.clone().into()] };
             let last = payloads.len() - 1;
             for (i, payload) in payloads.into_iter().enumerate() {
                 let audio_level = (kind == Kind::Audio).then_some(30);
@@ -90,12 +90,12 @@ impl Sender {
     }
 }
 
-/// A frame in packets of at most 400 bytes, with a picture id.
-fn vp8_payloads(frame: &[u8], n: usize) -> Vec<Bytes> {
+/// A frame in packets of at most this size, with a picture id.
+pub fn vp8_payloads(frame: &[u8], n: usize, size: usize) -> Vec<Bytes> {
     let id = n as u16 & 0x7fff | 0x8000;
     let payload = |(i, part): (usize, &[u8])| {
         let start = if i == 0 { 0x10 } else { 0 };
         [&[0x80 | start, 0x80, (id >> 8) as u8, id as u8], part].concat().into()
     };
-    frame.chunks(400).enumerate().map(payload).collect()
+    frame.chunks(size).enumerate().map(payload).collect()
 }

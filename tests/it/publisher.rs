@@ -1,11 +1,12 @@
 //! A publishing client on the crate `webrtc`, with seeded loss on what it sends: VP8-like pictures and Opus-like sound.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -54,10 +55,19 @@ struct Sender {
 pub struct Link {
     /// Media packets to lose, of a thousand.
     pub loss: AtomicU64,
+    /// What is lost stays lost: it is lost again when it is sent again, and nothing comes by RTX.
+    pub for_good: AtomicBool,
+    /// Media packets to send twice, of a thousand.
+    pub twice: AtomicU64,
+    /// How much longer media may be under way, at most, in milliseconds: packets overtake each other.
+    pub jitter: AtomicU64,
     pub sent: AtomicU64,
     pub lost: AtomicU64,
     pub local: Mutex<Option<SocketAddr>>,
     random: Mutex<u64>,
+    /// SSRCs that are not RTX, and packets that were lost of them.
+    primary: Mutex<Vec<u32>>,
+    gone: Mutex<HashSet<(u32, u16)>>,
 }
 
 impl Publisher {
@@ -83,6 +93,7 @@ impl Publisher {
         let connection: Arc<dyn PeerConnection> = Arc::new(connection);
         let (audio, _) = Sender::add(&connection, RtpCodecKind::Audio, MIME_TYPE_OPUS, 111).await;
         let (video, _) = Sender::add(&connection, RtpCodecKind::Video, MIME_TYPE_VP8, 96).await;
+        link.primary.lock().unwrap().extend([audio.ssrc, video.ssrc]);
         Self { connection, link, video, audio, screen: None, state }
     }
 
@@ -120,6 +131,20 @@ impl Publisher {
     /// Sends 20 ms of sound.
     pub async fn sound(&self) {
         self.audio.send(vec![0xf8, 0xff, 0xfe, 1, 2, 3], false, 960).await;
+    }
+
+    /// Sends a picture as it is.
+    pub async fn frame(&self, data: &[u8], n: usize, rtp_time: u32) {
+        let payloads = crate::media::vp8_payloads(data, n, 1100);
+        let last = payloads.len() - 1;
+        for (index, payload) in payloads.into_iter().enumerate() {
+            self.video.send_at(payload, index == last, rtp_time).await;
+        }
+    }
+
+    /// Sends a packet of sound as it is.
+    pub async fn packet(&self, data: &[u8], rtp_time: u32) {
+        self.audio.send_at(Bytes::copy_from_slice(data), false, rtp_time).await;
     }
 
     /// Sends pictures of three packets and sound, one each 5 ms.
@@ -181,16 +206,26 @@ impl Sender {
     }
 
     async fn send(&self, payload: Vec<u8>, marker: bool, ticks: u32) {
-        let (sequence_number, timestamp) = {
+        let timestamp = {
             let mut next = self.next.lock().unwrap();
-            let now = *next;
-            *next = (now.0.wrapping_add(1), now.1.wrapping_add(ticks));
+            let now = next.1;
+            next.1 = now.wrapping_add(ticks);
+            now
+        };
+        self.send_at(payload.into(), marker, timestamp).await;
+    }
+
+    async fn send_at(&self, payload: Bytes, marker: bool, timestamp: u32) {
+        let sequence_number = {
+            let mut next = self.next.lock().unwrap();
+            let now = next.0;
+            next.0 = now.wrapping_add(1);
             now
         };
         let (ssrc, payload_type) = (self.ssrc, self.payload_type);
         let header =
             rtp::Header { version: 2, marker, payload_type, sequence_number, timestamp, ssrc, ..Default::default() };
-        self.track.write_rtp(rtp::Packet { header, payload: Bytes::from(payload) }).await.unwrap();
+        self.track.write_rtp(rtp::Packet { header, payload }).await.unwrap();
     }
 }
 
@@ -204,17 +239,32 @@ impl PeerConnectionEventHandler for Handler {
 }
 
 impl Link {
-    fn loses(&self, datagram: &[u8]) -> bool {
+    /// When the copies of a datagram go out; there is none if it is lost.
+    fn fate(&self, datagram: &[u8]) -> Vec<Duration> {
         // Only media, so that a call always comes about.
         if !matches!(datagram.first(), Some(128..=191)) || matches!(datagram.get(1), Some(192..=223)) {
-            return false;
+            return vec![Duration::ZERO];
         }
         self.sent.fetch_add(1, Ordering::Relaxed);
+        let is_for_good = self.for_good.load(Ordering::Relaxed);
+        let ssrc = u32::from_be_bytes(datagram[8..12].try_into().unwrap());
+        let packet = (ssrc, u16::from_be_bytes([datagram[2], datagram[3]]));
+        let was_lost = !self.primary.lock().unwrap().contains(&ssrc) || self.gone.lock().unwrap().contains(&packet);
+        if (is_for_good && was_lost) || self.random() % 1000 < self.loss.load(Ordering::Relaxed) {
+            self.gone.lock().unwrap().insert(packet);
+            self.lost.fetch_add(1, Ordering::Relaxed);
+            return Vec::new();
+        }
+        let copies = 1 + u64::from(self.random() % 1000 < self.twice.load(Ordering::Relaxed));
+        let jitter = self.jitter.load(Ordering::Relaxed);
+        let delay = |_| if jitter > 0 { self.random() % (jitter * 1000) } else { 0 };
+        (0..copies).map(delay).map(Duration::from_micros).collect()
+    }
+
+    fn random(&self) -> u64 {
         let mut random = self.random.lock().unwrap();
         *random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let is_lost = (*random >> 33) % 1000 < self.loss.load(Ordering::Relaxed);
-        self.lost.fetch_add(u64::from(is_lost), Ordering::Relaxed);
-        is_lost
+        *random >> 33
     }
 }
 
@@ -279,10 +329,19 @@ impl AsyncUdpSocket for LossySocket {
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-        if self.link.loses(transmit.contents) {
-            return Poll::Ready(Ok(transmit.contents.len()));
+        let fate = self.link.fate(transmit.contents);
+        if fate[..] == [Duration::ZERO] {
+            return self.inner.poll_send(cx, transmit);
         }
-        self.inner.poll_send(cx, transmit)
+        for delay in fate {
+            let (inner, contents, destination) = (self.inner.clone(), transmit.contents.to_vec(), transmit.destination);
+            tokio::spawn(async move {
+                tokio::time::sleep(delay).await;
+                let late = Transmit { destination, ecn: None, contents: &contents, segment_size: None, src_ip: None };
+                let _ = std::future::poll_fn(|cx| inner.poll_send(cx, &late)).await;
+            });
+        }
+        Poll::Ready(Ok(transmit.contents.len()))
     }
 
     fn poll_recv(

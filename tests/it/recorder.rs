@@ -117,13 +117,15 @@ impl Stage {
 }
 
 /// A block that was read back.
-struct ReadBlock {
-    is_fill: bool,
-    data: Vec<u8>,
+pub struct ReadBlock {
+    pub time_ms: u64,
+    pub is_keyframe: bool,
+    pub is_fill: bool,
+    pub data: Vec<u8>,
 }
 
 /// The blocks of a track, in order.
-fn blocks(path: &Path, kind: Kind) -> Vec<ReadBlock> {
+pub fn blocks(path: &Path, kind: Kind) -> Vec<ReadBlock> {
     let bytes = std::fs::read(path).unwrap();
     let mut walker = Walker::new(&bytes[..], layout::FIRST_CLUSTER_AT, bytes.len() as u64, OnDamage::Stop);
     let mut blocks = Vec::new();
@@ -131,8 +133,9 @@ fn blocks(path: &Path, kind: Kind) -> Vec<ReadBlock> {
         let Item::Block(block) = item else { continue };
         if (block.track == u64::from(layout::VIDEO_TRACK)) == (kind == Kind::Video) {
             let data = bytes[block.data_at as usize..][..block.data_len as usize].to_vec();
-            let is_fill = block.is_fill() || data == [0xf8, 0xff, 0xfe];
-            blocks.push(ReadBlock { is_fill, data });
+            let is_fill = block.is_fill() || matches!(data[..], [0xe0 | 0xe8 | 0xf0 | 0xf8, 0xff, 0xfe]);
+            let (time_ms, is_keyframe) = (block.time_ms.max(0) as u64, block.keyframe);
+            blocks.push(ReadBlock { time_ms, is_keyframe, is_fill, data });
         }
     }
     blocks
