@@ -4,6 +4,7 @@
 mod jwt;
 mod link;
 mod signed;
+mod turn;
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use jwt::install_crypto;
 pub use link::link;
 pub use signed::SignedQuery;
+pub use turn::{IceServers, is_turn, links};
 
 /// The rights of this server: open on a loopback address, or guarded by a key.
 #[derive(Clone)]

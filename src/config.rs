@@ -44,7 +44,7 @@ pub struct Http {
     pub listen: SocketAddr,
     /// Origins that may use the API from a browser beside the server's own: `https://meet.example.org`.
     pub origins: Vec<String>,
-    /// Addresses of reverse proxies whose `X-Forwarded-*` headers are believed.
+    /// Addresses of reverse proxies whose `X-Forwarded-For`, `-Host` and `-Proto` headers are believed.
     pub trusted_proxies: Vec<IpAddr>,
     /// URL under which people reach this server, for links; empty: as it listens.
     #[serde(with = "optional")]
@@ -77,6 +77,14 @@ pub struct Media {
     pub external_ip: Option<IpAddr>,
     /// STUN and TURN servers that clients are told about.
     pub ice_servers: Vec<String>,
+    /// The user name for the TURN servers among them.
+    pub turn_username: String,
+    /// And the password.
+    pub turn_credential: String,
+    /// Instead of both: the secret shared with the TURN servers (`use-auth-secret` of coturn), for credentials that end.
+    pub turn_secret: String,
+    /// How long those are good.
+    pub turn_lifetime: Span,
 }
 
 /// What is recorded, and where.
@@ -279,7 +287,17 @@ impl Default for Http {
 
 impl Default for Media {
     fn default() -> Self {
-        Self { udp_port: 7342, shards: 1, addresses: Vec::new(), external_ip: None, ice_servers: Vec::new() }
+        Self {
+            udp_port: 7342,
+            shards: 1,
+            addresses: Vec::new(),
+            external_ip: None,
+            ice_servers: Vec::new(),
+            turn_username: String::new(),
+            turn_credential: String::new(),
+            turn_secret: String::new(),
+            turn_lifetime: Span::from_secs(12 * 3600),
+        }
     }
 }
 
@@ -429,6 +447,17 @@ impl Config {
             && !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme))
         {
             return fail("http.public_url begins with http:// or https://");
+        }
+        let is_known = |url: &String| ["stun:", "stuns:", "turn:", "turns:"].iter().any(|kind| url.starts_with(kind));
+        if !self.media.ice_servers.iter().all(is_known) {
+            return fail("media.ice_servers are URLs that begin with stun:, stuns:, turn: or turns:");
+        }
+        let has_fixed = !self.media.turn_username.is_empty() && !self.media.turn_credential.is_empty();
+        let has_turn = self.media.ice_servers.iter().any(|url| crate::auth::is_turn(url));
+        if has_turn && !has_fixed && self.media.turn_secret.is_empty() {
+            return fail(
+                "media.ice_servers has a TURN server, so media.turn_secret is needed, or media.turn_username and media.turn_credential",
+            );
         }
         if self.media.shards == 0 || self.media.shards > 64 {
             return fail("media.shards must be between 1 and 64");

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use axum_server::tls_rustls::RustlsConfig;
-use reelay_signaling::{ClosedReason, IceServer};
+use reelay_signaling::ClosedReason;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use crate::auth::Auth;
+use crate::auth::{Auth, IceServers};
 use crate::config::{Config, RecordingStart, RecordingTracks};
 use crate::http::{self, App, Phase, ServerInfo, Shutdown};
 use crate::media::socket::local_addresses;
@@ -255,8 +255,6 @@ fn start_recorder(
 }
 
 fn room_options(config: &Config) -> room::Options {
-    let urls = &config.media.ice_servers;
-    let ice = IceServer { urls: urls.clone(), username: None, credential: None };
     room::Options {
         limits: config.limits.clone(),
         setups: Places::new(config.limits.half_open_per_address),
@@ -264,7 +262,7 @@ fn room_options(config: &Config) -> room::Options {
         watch: config.room.watch,
         may_record: config.recording.start != RecordingStart::Off,
         consent_required: config.consent_required(),
-        ice_servers: if urls.is_empty() { Vec::new() } else { vec![ice] },
+        ice_servers: IceServers::new(&config.media),
         version: env!("CARGO_PKG_VERSION"),
     }
 }

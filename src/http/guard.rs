@@ -73,6 +73,7 @@ fn check(app: &App, request: &Request, reach: Reach) -> Result<(), Problem> {
     }
     let origin = origin.to_str().unwrap_or_default();
     let is_same = host.as_deref().is_some_and(|host| is_origin_of(origin, host));
+    let is_same = is_same && scheme_of(app, request).is_none_or(|scheme| origin.starts_with(&format!("{scheme}://")));
     if is_same || app.config.http.origins.iter().any(|allowed| allowed.trim_end_matches('/') == origin) {
         return Ok(());
     }
@@ -81,8 +82,7 @@ fn check(app: &App, request: &Request, reach: Reach) -> Result<(), Problem> {
 
 /// Clients of a trusted proxy share its connections, so it is their requests that are counted.
 fn place_of(app: &App, request: &Request) -> Result<Option<Place>, Problem> {
-    let is_proxied = peer_of(request.extensions()).is_some_and(|peer| app.config.http.trusted_proxies.contains(&peer));
-    if !is_proxied {
+    if !is_proxied(app, request) {
         return Ok(None);
     }
     let address = address_of(app, request.extensions(), request.headers());
@@ -119,10 +119,19 @@ impl HttpBody for Held {
 /// The host and port by which the client knows this server.
 fn host_of(app: &App, request: &Request) -> Option<String> {
     let text = |name: HeaderName| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let is_proxied = peer_of(request.extensions()).is_some_and(|peer| app.config.http.trusted_proxies.contains(&peer));
-    let forwarded = text(HeaderName::from_static("x-forwarded-host")).filter(|_| is_proxied);
+    let forwarded = text(HeaderName::from_static("x-forwarded-host")).filter(|_| is_proxied(app, request));
     let host = forwarded.or_else(|| text(header::HOST)).or_else(|| request.uri().authority().map(|a| a.as_str()))?;
     Some(host.trim().to_ascii_lowercase())
+}
+
+/// The scheme that the client of a trusted proxy used, if the proxy tells.
+fn scheme_of<'a>(app: &App, request: &'a Request) -> Option<&'a str> {
+    let scheme = request.headers().get("x-forwarded-proto").filter(|_| is_proxied(app, request))?;
+    Some(scheme.to_str().ok()?.split(',').next_back()?.trim())
+}
+
+fn is_proxied(app: &App, request: &Request) -> bool {
+    peer_of(request.extensions()).is_some_and(|peer| app.config.http.trusted_proxies.contains(&peer))
 }
 
 /// `localhost` or an address: names that no foreign DNS server can point here.

@@ -1,6 +1,8 @@
 //! WHIP (RFC 9725): publish by one POST. A WHIP publisher is a participant like any other.
 //! The session URL serves WHEP too: PATCH and DELETE are the same for both.
 
+use std::time::SystemTime;
+
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -12,7 +14,7 @@ use utoipa_axum::routes;
 use super::app::App;
 use super::caller::digest_of;
 use super::error::{Path, Problem, ProblemBody};
-use crate::auth::Caller;
+use crate::auth::{Caller, IceServers, links};
 use crate::room::{Fragment, SdpAnswer, WebAction};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -143,10 +145,9 @@ pub(super) fn created(app: &App, id: &str, answer: SdpAnswer) -> Response {
         (header::HeaderName::from_static("accept-patch"), FRAGMENT.to_owned()),
     ];
     let mut response = (StatusCode::CREATED, headers, answer.sdp).into_response();
-    for url in &app.config.media.ice_servers {
-        if let Ok(link) = format!("<{url}>; rel=\"ice-server\"").parse() {
-            response.headers_mut().append(header::LINK, link);
-        }
+    let servers = IceServers::new(&app.config.media).for_client(SystemTime::now(), "web");
+    for link in links(&servers).iter().filter_map(|link| link.parse().ok()) {
+        response.headers_mut().append(header::LINK, link);
     }
     response
 }

@@ -16,9 +16,9 @@ mod web;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use reelay_signaling::{ErrorCode, IceServer, ParticipantId, Source};
+use reelay_signaling::{ErrorCode, ParticipantId, Source};
 
-use crate::auth::{Caller, Refusal};
+use crate::auth::{Caller, IceServers, Refusal};
 use crate::config::{Limits, Watch};
 use crate::media::{Command, RoomKey};
 use crate::places::Places;
@@ -46,7 +46,7 @@ pub struct Options {
     /// True when people must agree before they are recorded.
     pub consent_required: bool,
     /// For clients.
-    pub ice_servers: Vec<IceServer>,
+    pub ice_servers: IceServers,
     /// The program's version, for clients.
     pub version: &'static str,
 }

@@ -290,10 +290,11 @@ impl RoomState {
     }
 
     /// The whole state for who just came, or came back. Renews the resume token.
-    pub fn welcome(&mut self, index: usize, resumed: bool) {
+    pub fn welcome(&mut self, now: Now, index: usize, resumed: bool) {
         let resume_token = format!("{:x}-{:032x}", self.key.0, rand::random::<u128>());
         let (participants, watchers) = (self.roster(), self.watchers_now());
         let chat = self.chat.iter().cloned().collect();
+        let ice_servers = self.options.ice_servers.for_client(now.wall, self.members[index].id.as_str());
         let member = &mut self.members[index];
         if let Door::Socket { resume, .. } = &mut member.door {
             resume.clone_from(&resume_token);
@@ -309,7 +310,7 @@ impl RoomState {
             recording: self.recording.clone(),
             chat,
             watchers,
-            ice_servers: self.options.ice_servers.clone(),
+            ice_servers,
             version: self.options.version.to_owned(),
         };
         member.send(Arc::new(ServerMessage::Joined(Box::new(joined))));

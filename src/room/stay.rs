@@ -53,7 +53,7 @@ impl RoomState {
         let index = self.admit(now, newcomer)?;
         let id = self.members[index].id.clone();
         self.members[index].announced = true;
-        self.welcome(index, false);
+        self.welcome(now, index, false);
         self.announce(index, wording);
         self.sync_legs();
         Ok(id)
@@ -192,6 +192,7 @@ impl RoomState {
     /// Comes back with the token of the last `joined`.
     pub fn resume(
         &mut self,
+        now: Now,
         token: &str,
         media: ResumeMedia,
         session: (SessionKey, Outbound),
@@ -210,7 +211,7 @@ impl RoomState {
         if media == ResumeMedia::New {
             self.start_over(index);
         }
-        self.welcome(index, true);
+        self.welcome(now, index, true);
         self.send_pending_offer(index);
         // After the welcome, which has to come first.
         if was_lost {

@@ -130,7 +130,7 @@ impl RoomTask {
                 let _ = reply.send(state.enter(now, caller, *join, session));
             }
             Input::Resume { token, media, session, reply } => {
-                let _ = reply.send(state.resume(&token, media, session));
+                let _ = reply.send(state.resume(now, &token, media, session));
             }
             Input::Message { session, message, reference } => state.on_message(now, session, message, reference),
             Input::Renew { session, caller, reference } => state.renew(now, session, caller, reference),

@@ -124,6 +124,9 @@ fn forwarded_host_is_believed_from_trusted_proxies_only() {
     let trusting = Server::start(&format!("{key}[http]\ntrusted_proxies = [\"127.0.0.1\"]\n"), |_| {});
     check(&trusting.request("GET", "/api/rooms", &[origin, forwarded]), 401, "unauthorized");
     check(&trusting.request("GET", "/api/rooms", &[origin]), 403, "origin-refused");
+    let proto = |scheme| ("X-Forwarded-Proto", scheme);
+    check(&trusting.request("GET", "/api/rooms", &[origin, forwarded, proto("https")]), 401, "unauthorized");
+    check(&trusting.request("GET", "/api/rooms", &[origin, forwarded, proto("http")]), 403, "origin-refused");
     let careful = Server::start(&key, |_| {});
     check(&careful.request("GET", "/api/rooms", &[origin, forwarded]), 403, "origin-refused");
 }

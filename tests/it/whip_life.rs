@@ -105,3 +105,23 @@ async fn play_until(publisher: &Publisher, is_done: impl Fn() -> bool) {
     };
     tokio::time::timeout(Duration::from_secs(30), wait).await.expect("media is recorded");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_are_told_of_stun_and_turn_servers_with_credentials_that_end() {
+    let settings = "[media]\nice_servers = [\"stun:a.example\", \"turn:b.example\"]\nturn_secret = \"north\"\nturn_lifetime = \"1h\"\n";
+    let server = Server::start(settings, |_| {});
+    let (_ana, joined) = Socket::join(&server, "team", "Ana");
+    let servers = &joined["ice_servers"];
+    assert_eq!(servers[0], json!({"urls": ["stun:a.example"]}));
+    assert_eq!(servers[1]["urls"], json!(["turn:b.example"]));
+    let username = servers[1]["username"].as_str().unwrap();
+    assert!(username.ends_with(joined["participant"].as_str().unwrap()), "{username}");
+    let created = post(&server, "/whip/team/cam", &Publisher::new(1).await.offer().await);
+    let links: Vec<_> = created.headers.iter().filter(|(name, _)| name == "link").map(|(_, value)| value).collect();
+    assert_eq!(links[0], "<stun:a.example>; rel=\"ice-server\"");
+    assert!(
+        links[1].starts_with("<turn:b.example>; rel=\"ice-server\"; username=\"") && links[1].contains("credential=\""),
+        "{links:?}"
+    );
+    assert!(!server.get("/api/config").json().to_string().contains("turn"), "what anybody may read has no credentials");
+}

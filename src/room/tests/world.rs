@@ -40,7 +40,7 @@ impl World {
             watch: Watch::Link,
             may_record: true,
             consent_required: false,
-            ice_servers: Vec::new(),
+            ice_servers: IceServers::default(),
             version: "test",
         };
         change(&mut options);
@@ -108,7 +108,7 @@ impl World {
         self.sessions += 1;
         let session = SessionKey(self.sessions);
         let (out, inbox) = outbound(64);
-        let id = self.room.resume(token, media, (session, out)).map_err(|refused| refused.code)?;
+        let id = self.room.resume(self.now, token, media, (session, out)).map_err(|refused| refused.code)?;
         Ok(Client { id, session, inbox })
     }
 }
