@@ -32,6 +32,7 @@ pub struct Outbox {
     blocked: bool,
     dropped: u64,
     datagrams: u64,
+    datagram_bytes: u64,
 }
 
 struct Run {
@@ -68,6 +69,7 @@ impl Outbox {
             blocked: false,
             dropped: 0,
             datagrams: 0,
+            datagram_bytes: 0,
         }
     }
 
@@ -89,6 +91,7 @@ impl Outbox {
             return;
         }
         self.datagrams += 1;
+        self.datagram_bytes += size as u64;
         if let Some(run) = self.runs.last_mut().filter(|run| run.takes(route, size)) {
             run.end += size;
             run.count += 1;
@@ -135,6 +138,11 @@ impl Outbox {
     /// Datagrams put in since the beginning.
     pub fn datagrams(&self) -> u64 {
         self.datagrams
+    }
+
+    /// Their bytes.
+    pub fn datagram_bytes(&self) -> u64 {
+        self.datagram_bytes
     }
 
     /// Datagrams refused since the beginning because [`LIMIT_BYTES`] were waiting for a full socket.

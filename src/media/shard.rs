@@ -346,6 +346,7 @@ impl Core {
         self.rooms.values().for_each(|room| room.count(&mut counters));
         let mut named = counters.named();
         named.push(("media_datagrams_out_total", self.outbox.datagrams()));
+        named.push(("media_bytes_out_total", self.outbox.datagram_bytes()));
         named.push(("media_dropped_send_total", self.outbox.dropped()));
         named.push(("media_send_errors_total", self.socket.send_errors()));
         ShardStats {

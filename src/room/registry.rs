@@ -23,7 +23,7 @@ use crate::places::Rates;
 
 /// All live rooms; cheap to clone.
 #[derive(Clone)]
-pub struct Rooms(Arc<Inner>);
+pub struct Rooms(pub(super) Arc<Inner>);
 
 pub(super) struct Inner {
     pub(super) options: Arc<Options>,
@@ -34,7 +34,7 @@ pub(super) struct Inner {
     live: Mutex<HashMap<RoomName, RoomHandle>>,
     web_sessions: Mutex<HashMap<String, RoomHandle>>,
     tasks: Mutex<JoinSet<()>>,
-    count: watch::Sender<usize>,
+    pub(super) count: watch::Sender<usize>,
     /// How often each address opens a room.
     openings: Rates,
     is_draining: AtomicBool,

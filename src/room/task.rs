@@ -11,6 +11,7 @@ use futures_util::stream::FuturesUnordered;
 use reelay_signaling::{
     ClientMessage, ClosedReason, ErrorCode, Join, Moderation, ParticipantId, ResumeMedia, RoomName, RoomRecording,
 };
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tracing::Instrument;
 
@@ -233,7 +234,13 @@ impl Drop for Removal {
             // Where these fail there is no media plane or no observer any more.
             let _ = (self.owner.media)(self.key, Command::CloseRoom { room: self.key });
             let closed = RoomEvent { room: self.key, name: self.name.clone(), what: What::Closed { ended: false } };
-            let _ = self.owner.observer.try_send(closed);
+            let observer = self.owner.observer.clone();
+            // What is being recorded has to be closed, so a full queue is waited for.
+            if let (Err(TrySendError::Full(closed)), Ok(runtime)) =
+                (observer.try_send(closed), tokio::runtime::Handle::try_current())
+            {
+                runtime.spawn(async move { observer.send(closed).await });
+            }
         }
     }
 }

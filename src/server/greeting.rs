@@ -27,10 +27,8 @@ pub(super) fn print(app: &App) {
 
 /// Links with tokens for this computer and for others, and what others have to trust.
 fn print_lan(app: &App, lan: &LanInfo) -> anyhow::Result<()> {
-    let port = app.server.listen.port();
     let guests = [Grant::Join, Grant::Publish, Grant::Subscribe, Grant::Watch, Grant::Record, Grant::Replay];
-    let host = access(app, &format!("https://localhost:{port}"), &[Grant::Admin])?;
-    say(format_args!("  you         {host}"));
+    say(format_args!("  you         {}", own_link(app)?));
     if let Some(url) = lan.config.urls.first() {
         let link = access(app, url, &guests)?;
         say(format_args!("  others      {link}\n\n{}\n", qr::code(&link)?));
@@ -38,6 +36,11 @@ fn print_lan(app: &App, lan: &LanInfo) -> anyhow::Result<()> {
     }
     say(format_args!("  Its SHA-256 fingerprint: {}", lan.config.fingerprint));
     Ok(())
+}
+
+/// The link of who sits here, with every right.
+fn own_link(app: &App) -> anyhow::Result<String> {
+    access(app, &format!("https://localhost:{}", app.server.listen.port()), &[Grant::Admin])
 }
 
 fn access(app: &App, base: &str, grants: &[Grant]) -> anyhow::Result<String> {
@@ -100,7 +103,7 @@ pub(super) fn url(app: &App) -> String {
 fn who(app: &App) -> String {
     let listen = app.server.listen;
     match (app.config.is_loopback(), app.auth.is_open()) {
-        (true, true) => "only this computer, everybody on it, without a key".to_owned(),
+        (true, true) => "only this computer, everybody on it, without a key; --lan lets other devices in".to_owned(),
         (true, false) => "only this computer, with a token (`reelay token`)".to_owned(),
         (false, _) if listen.ip().to_canonical().is_loopback() => {
             "whoever reaches the proxy, with a token (`reelay token`)".to_owned()
@@ -143,8 +146,9 @@ pub(super) fn write_ready_file(path: &Path, app: &App) -> io::Result<()> {
 /// Opens the browser, if this system has a way to.
 pub(super) fn open_browser(app: &App) {
     let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
-    let quiet =
-        Command::new(program).arg(url(app)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    let with_access = app.server.lan.as_ref().and_then(|_| own_link(app).ok());
+    let url = with_access.unwrap_or_else(|| url(app));
+    let quiet = Command::new(program).arg(url).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
     if quiet.is_err() {
         say(format_args!("  (no browser could be opened: {program} is missing)"));
     }

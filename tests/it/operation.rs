@@ -1,6 +1,8 @@
 //! Starting and ending: what is said, what is refused, and in which order things close.
 
+use std::collections::HashMap;
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -8,7 +10,9 @@ use std::process::{Command, Output};
 use serde_json::json;
 
 use crate::harness::{Server, until};
+use crate::publisher::Publisher;
 use crate::socket::Socket;
+use crate::viewer::Viewer;
 
 fn reelay(dir: &Path, args: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_reelay")).args(args).current_dir(dir).output().unwrap()
@@ -98,6 +102,25 @@ fn stopping_tells_everybody_and_ends_with_success() {
 }
 
 #[test]
+fn a_second_signal_ends_the_server_at_once() {
+    let mut server = Server::start("", |_| {});
+    let (ana, _) = Socket::join(&server, "team", "Ana");
+    // A request that is half sent keeps the server from ending by itself for two seconds more.
+    let mut half = std::net::TcpStream::connect(server.address).unwrap();
+    let head = format!(
+        "POST /whip/team/cam HTTP/1.1\r\nHost: {}\r\nContent-Type: application/sdp\r\nContent-Length: 100\r\n\r\nv=0",
+        server.address
+    );
+    half.write_all(head.as_bytes()).unwrap();
+    // When this is answered the other connection has been read too, or soon will be.
+    assert_eq!(server.get("/healthz").status, 200);
+    signal(&server, "TERM");
+    assert_eq!(ana.end().as_deref(), Some("stopping"));
+    signal(&server, "TERM");
+    assert_eq!(server.wait(), Some(130));
+}
+
+#[test]
 fn draining_opens_no_new_rooms_and_ends_when_the_last_is_empty() {
     for door in ["api", "signal"] {
         let mut server = Server::start("", |_| {});
@@ -126,4 +149,116 @@ fn config_for_pages_tells_what_they_need() {
     assert_eq!(config["recording"], json!({"start": "manual", "consent": "required", "tracks": "av"}));
     assert_eq!((&config["lan"], &config["loopback"]), (&json!(null), &json!(true)));
     assert!(config["media"]["udp_port"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn start_says_where_who_how_much_and_how_to_stop_and_opens_the_browser() {
+    let dir = tempfile::tempdir().unwrap();
+    let browser = dir.path().join("xdg-open");
+    fs::write(
+        &browser,
+        format!("#!/bin/sh\necho \"$1\" > {0}.part; mv {0}.part {0}\n", dir.path().join("opened").display()),
+    )
+    .unwrap();
+    fs::set_permissions(&browser, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", dir.path().display(), std::env::var("PATH").unwrap());
+    let mut child = Command::new(env!("CARGO_BIN_EXE_reelay"))
+        .args(["--listen", "127.0.0.1:0", "--udp-port", "0", "--ready-file", "ready.json", "--open"])
+        .env("PATH", path)
+        .current_dir(dir.path())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let opened = until("the browser", || fs::read_to_string(dir.path().join("opened")).ok());
+    let ready: serde_json::Value =
+        serde_json::from_str(&fs::read_to_string(dir.path().join("ready.json")).unwrap()).unwrap();
+    let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    assert_eq!(opened.trim(), text(&ready["url"]));
+    let sent = Command::new("kill").args(["-s", "TERM", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    let mut said = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(child.wait().unwrap().success());
+    let recordings = fs::canonicalize(dir.path().join("recordings")).unwrap().display().to_string();
+    for part in [
+        &text(&ready["url"]),
+        "only this computer",
+        "--lan",
+        &format!("UDP port {}", text(&ready["udp_ports"][0])),
+        "127.0.0.1",
+        &recordings,
+        "GB free",
+        "hours",
+        "Ctrl+C",
+        "Nothing was being recorded",
+    ] {
+        assert!(said.contains(part), "{part:?} is missing in {said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metrics_name_what_happens_and_move_with_it() {
+    let server = Server::start("", |_| {});
+    let sdp = ("Content-Type", "application/sdp");
+    let read = || {
+        let text = String::from_utf8(server.get("/metrics").body).unwrap();
+        let lines = text.lines().filter_map(|line| line.split_once(' '));
+        lines.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect::<HashMap<String, f64>>()
+    };
+    let (_ana, _) = Socket::join(&server, "team", "Ana");
+    let before = read();
+    let publisher = Publisher::new(7).await;
+    let answer = server.send("POST", "/whip/team/cam", &[sdp], publisher.offer().await.as_bytes());
+    publisher.accept(std::str::from_utf8(&answer.body).unwrap()).await;
+    publisher.connected().await;
+    publisher.link.loss.store(50, std::sync::atomic::Ordering::Relaxed);
+    let viewer = Viewer::new().await;
+    let seen = loop {
+        publisher.play(20).await;
+        let answer = server.send("POST", "/whep/team", &[sdp], viewer.offer().await.as_bytes());
+        if answer.status == 201 {
+            break String::from_utf8(answer.body).unwrap();
+        }
+    };
+    viewer.accept(&seen).await;
+    let port = server.get("/api/config").json()["media"]["udp_port"].as_u64().unwrap() as u16;
+    let stranger = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    stranger.send_to(&[22, 1, 2, 3], ("127.0.0.1", port)).unwrap();
+    let grows = [
+        "media_packets_in_total",
+        "media_bytes_in_total",
+        "media_packets_out_total",
+        "media_bytes_out_total",
+        "media_packets_asked_again_total",
+        "media_keyframe_requests_total",
+        "media_dropped_unverified_source_total",
+        "recording_bytes_written_total",
+    ];
+    let is =
+        [("rooms", 1.0), ("participants", 2.0), ("media_tracks", 2.0), ("watchers", 1.0), ("recordings_open", 1.0)];
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        publisher.play(20).await;
+        let now = read();
+        let of = |numbers: &HashMap<String, f64>, name: &str| numbers.get(name).copied().unwrap_or_default();
+        let still: Vec<_> = grows.iter().filter(|name| of(&now, name) <= of(&before, name)).collect();
+        let off: Vec<_> = is.iter().filter(|(name, value)| now.get(*name) != Some(value)).collect();
+        if still.is_empty() && off.is_empty() {
+            for name in [
+                "recording_behind_seconds",
+                "media_viewer_nacks_total",
+                "media_viewer_keyframe_requests_total",
+                "media_dropped_slow_viewer_total",
+                "media_dropped_send_total",
+                "media_dropped_bad_stun_total",
+                "uptime_seconds",
+                "process_resident_memory_bytes",
+            ] {
+                assert!(now.contains_key(name), "{name} is missing");
+            }
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{still:?} do not grow, {off:?} are not so: {now:?}");
+    }
 }

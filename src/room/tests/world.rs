@@ -33,16 +33,7 @@ impl World {
     }
 
     pub fn with(change: impl FnOnce(&mut Options)) -> Self {
-        let mut options = Options {
-            limits: Limits::default(),
-            setups: Places::new(Limits::default().half_open_per_address),
-            renew_warning: Duration::from_secs(60),
-            watch: Watch::Link,
-            may_record: true,
-            consent_required: false,
-            ice_servers: IceServers::default(),
-            version: "test",
-        };
+        let mut options = options();
         change(&mut options);
         let name: RoomName = "team".parse().unwrap();
         let room = RoomState::new(RoomKey(7), name, Arc::new(options), Arc::new(AtomicU64::new(100)));
@@ -110,6 +101,20 @@ impl World {
         let (out, inbox) = outbound(64);
         let id = self.room.resume(self.now, token, media, (session, out)).map_err(|refused| refused.code)?;
         Ok(Client { id, session, inbox })
+    }
+}
+
+/// The settings of a room in these tests.
+pub(super) fn options() -> Options {
+    Options {
+        limits: Limits::default(),
+        setups: Places::new(Limits::default().half_open_per_address),
+        renew_warning: Duration::from_secs(60),
+        watch: Watch::Link,
+        may_record: true,
+        consent_required: false,
+        ice_servers: IceServers::default(),
+        version: "test",
     }
 }
 
