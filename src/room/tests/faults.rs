@@ -44,7 +44,9 @@ async fn a_room_that_fails_is_cleaned_up_and_the_others_go_on() {
     let (good, mut good_inbox) = enter(&rooms, "good").await;
     assert_eq!(rooms.count(), 2);
     let track = PublishTrack { mid: "0".into(), source: Source::Camera, kind: Kind::Audio };
-    bad.message(ClientMessage::Publish { sdp: "offer".into(), tracks: vec![track] }, None).unwrap();
+    let publish =
+        ClientMessage::Publish { sdp: "offer".into(), tracks: vec![track], media: reelay_signaling::ResumeMedia::Kept };
+    bad.message(publish, None).unwrap();
     assert!(bad_inbox.closed.await.is_err(), "its people are let go");
     rooms.0.count.subscribe().wait_for(|live| *live == 1).await.unwrap();
     let failed = bad.room.key;
