@@ -81,6 +81,8 @@ codes! {
     FileNotFound => "file-not-found",
     /// The recording still runs.
     RecordingActive => "recording-active",
+    /// Somebody wants the recording to be kept.
+    RecordingKept => "recording-kept",
     /// Recording is switched off on this server.
     RecordingOff => "recording-off",
     /// Nothing is being recorded.

@@ -170,7 +170,7 @@ pub fn status_of(code: ErrorCode) -> StatusCode {
         | C::FileNotFound
         | C::ResumeExpired
         | C::NotFound => StatusCode::NOT_FOUND,
-        C::NameTaken | C::RecordingActive | C::NotRecording => StatusCode::CONFLICT,
+        C::NameTaken | C::RecordingActive | C::RecordingKept | C::NotRecording => StatusCode::CONFLICT,
         C::TooFast => StatusCode::TOO_MANY_REQUESTS,
         C::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         C::TooSlow => StatusCode::REQUEST_TIMEOUT,

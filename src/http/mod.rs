@@ -17,6 +17,7 @@ mod happened;
 mod health;
 mod lan;
 mod listen;
+mod notes;
 mod openapi;
 mod pace;
 mod range;
@@ -53,6 +54,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(whep::routes())
         .merge(rooms::routes())
         .merge(recordings::routes())
+        .merge(notes::routes())
         .merge(files::routes())
         .merge(clusters::routes())
         .merge(clip::routes())

@@ -78,6 +78,11 @@ struct Summary {
     participants: Vec<Object>,
     files_count: u64,
     size_bytes: u64,
+    /// Empty while nobody gave one.
+    title: String,
+    tags: Vec<String>,
+    /// Not to be deleted.
+    keep: bool,
 }
 
 /// A manifest with the URLs of its files.
@@ -93,6 +98,9 @@ struct ManifestAnswer {
     duration_ms: u64,
     participants: Vec<Object>,
     files: Vec<Object>,
+    title: String,
+    tags: Vec<String>,
+    keep: bool,
     /// All of it as one ZIP; missing without the grant `download`.
     export_url: Option<String>,
     /// By name of the file.
@@ -209,7 +217,7 @@ async fn manifest(
         (status = 401, description = "`unauthorized`, `token-expired`", content_type = "application/problem+json", body = ProblemBody),
         (status = 403, description = "`forbidden`", content_type = "application/problem+json", body = ProblemBody),
         (status = 404, description = "`recording-not-found`", content_type = "application/problem+json", body = ProblemBody),
-        (status = 409, description = "`recording-active`", content_type = "application/problem+json", body = ProblemBody),
+        (status = 409, description = "`recording-active`, `recording-kept`", content_type = "application/problem+json", body = ProblemBody),
     )
 )]
 async fn delete(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Json<Deleted>, Problem> {

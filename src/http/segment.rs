@@ -305,6 +305,9 @@ pub(super) fn problem(error: LibraryError) -> Problem {
             let detail = format!("the recording is '{state}'; stop it first");
             Problem::new(ErrorCode::RecordingActive, detail)
         }
+        LibraryError::Kept => {
+            Problem::new(ErrorCode::RecordingKept, "the recording is marked as one to keep; take the mark away first")
+        }
         error => Problem::internal(error),
     }
 }

@@ -86,6 +86,18 @@ pub struct Found {
     pub deleted_at_ms: Option<i64>,
 }
 
+impl Found {
+    /// True when somebody wants it to be kept.
+    pub fn is_kept(&self) -> bool {
+        #[derive(serde::Deserialize)]
+        struct Mark {
+            #[serde(default)]
+            keep: bool,
+        }
+        serde_json::from_str::<Mark>(&self.manifest).is_ok_and(|mark| mark.keep)
+    }
+}
+
 /// What the catalogue remembers of a recording's manifest on disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {

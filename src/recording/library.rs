@@ -3,13 +3,16 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use reelay_signaling::RecordingId;
 use serde_json::Value;
+use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 use super::catalog::{Catalog, CatalogError, Entry, EntryError, Found};
+use super::notes::{Notes, NotesError};
 use super::shelf::{Folder, Place, Shelf};
 
 /// The recordings folder and its catalogue. Cheap to clone.
@@ -17,6 +20,8 @@ use super::shelf::{Folder, Place, Shelf};
 pub struct Library {
     catalog: Catalog,
     shelf: Shelf,
+    /// Held by whoever changes an entry: notes and manifest come from two sides.
+    edits: Arc<Mutex<()>>,
 }
 
 /// What a look through the folder did.
@@ -41,6 +46,12 @@ pub enum LibraryError {
     /// It still runs or is being repaired; the text is its state.
     #[error("the recording is still {0}")]
     Active(String),
+    /// Somebody wants it to be kept.
+    #[error("the recording is to be kept")]
+    Kept,
+    /// Notes that cannot be kept like this.
+    #[error(transparent)]
+    Notes(#[from] NotesError),
     /// The database does not answer.
     #[error(transparent)]
     Catalog(#[from] CatalogError),
@@ -71,7 +82,7 @@ impl Library {
 
     /// The library over this folder.
     pub fn new(catalog: Catalog, shelf: Shelf) -> Self {
-        Self { catalog, shelf }
+        Self { catalog, shelf, edits: Arc::default() }
     }
 
     /// The index.
@@ -89,13 +100,53 @@ impl Library {
     /// # Errors
     /// When it cannot be listed, or the database does not take it.
     pub async fn put(&self, manifest: Value) -> Result<Entry, LibraryError> {
-        let mut entry = Entry::from_value(manifest)?;
+        let _edit = self.edits.lock().await;
+        let mut entry = self.noted(manifest).await?;
         if !is_active(&entry.state) {
             let (shelf, id) = (self.shelf.clone(), entry.id.clone());
             entry.chat = blocking(move || Ok(Some(shelf.chat(&id, Place::Shown)))).await?;
         }
         self.catalog.upsert(&entry, now_ms()).await?;
         Ok(entry)
+    }
+
+    /// Changes what people say about a recording, also while it runs. Answers with them and the new entry.
+    ///
+    /// # Errors
+    /// `NotFound`, `Notes`, or the disk or database does not answer.
+    pub async fn annotate(
+        &self,
+        id: &RecordingId,
+        change: impl FnOnce(Notes) -> Notes,
+    ) -> Result<(Notes, Entry), LibraryError> {
+        let _edit = self.edits.lock().await;
+        let found = self.find(id).await?;
+        let folder = self.shelf.folder(id, Place::Shown);
+        let now = {
+            let folder = folder.clone();
+            blocking(move || Ok(Notes::read(&folder))).await?
+        };
+        let notes = change(now).tidied()?;
+        let written = notes.clone();
+        match blocking(move || written.write(&folder)).await {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(LibraryError::NotFound),
+            result => result?,
+        }
+        let manifest = serde_json::from_str(&found.manifest).map_err(EntryError::from)?;
+        let entry = self.noted(manifest).await?;
+        self.catalog.upsert(&entry, now_ms()).await?;
+        Ok((notes, entry))
+    }
+
+    /// The entry of a manifest with its notes.
+    async fn noted(&self, mut manifest: Value) -> Result<Entry, LibraryError> {
+        let id = manifest.get("id").and_then(Value::as_str).and_then(|id| id.parse::<RecordingId>().ok());
+        if let (Some(id), Some(_)) = (id, manifest.as_object()) {
+            let folder = self.shelf.folder(&id, Place::Shown);
+            let notes = blocking(move || Ok(Notes::read(&folder))).await?;
+            manifest.as_object_mut().into_iter().for_each(|fields| notes.add_to(fields));
+        }
+        Ok(Entry::from_value(manifest)?)
     }
 
     /// Brings the catalogue in step with the folder; reads only manifests that changed. Safe while recordings run.
@@ -173,6 +224,9 @@ impl Library {
         let found = self.find(id).await?;
         if is_active(&found.state) {
             return Err(LibraryError::Active(found.state));
+        }
+        if found.is_kept() {
+            return Err(LibraryError::Kept);
         }
         let (shelf, folder) = (self.shelf.clone(), id.clone());
         match blocking(move || shelf.discard(&folder)).await {
@@ -357,6 +411,29 @@ mod tests {
         assert_eq!(library.purge(until + 1).await.unwrap(), std::slice::from_ref(&id));
         assert!(matches!(library.undo(&id).await, Err(LibraryError::NotFound)));
         assert!(!library.exists(&id).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn notes_are_found_outlast_a_rebuild_and_protect() {
+        let dir = tempfile::tempdir().unwrap();
+        let library = library(dir.path()).await;
+        let id = write(dir.path(), &manifest(1, "complete"));
+        library.sync().await.unwrap();
+        let noted = |_: Notes| Notes { title: "Quarter 季度".into(), tags: vec!["board".into()], keep: true };
+        library.annotate(&id, noted).await.unwrap();
+        // The recorder's next word about it takes nothing away, and neither does a rebuild.
+        library.put(manifest(1, "recovered")).await.unwrap();
+        for text in ["quarter", "度", "board", "budget"] {
+            let found = Filter { text: Some(text.into()), limit: 9, ..Filter::default() };
+            assert_eq!(library.catalog().list(&found).await.unwrap().summaries.len(), 1, "{text}");
+        }
+        library.rebuild(|_, _| ()).await.unwrap();
+        assert!(matches!(library.delete(&id).await, Err(LibraryError::Kept)));
+        let long = |notes: Notes| Notes { title: "x".repeat(201), ..notes };
+        assert!(matches!(library.annotate(&id, long).await, Err(LibraryError::Notes(_))));
+        library.annotate(&id, |notes| Notes { keep: false, ..notes }).await.unwrap();
+        library.delete(&id).await.unwrap();
+        assert!(matches!(library.annotate(&id, |notes| notes).await, Err(LibraryError::NotFound)));
     }
 
     #[tokio::test]

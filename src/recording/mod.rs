@@ -10,6 +10,7 @@ pub mod file;
 pub mod fuzzing;
 pub mod intake;
 pub mod library;
+pub mod notes;
 pub mod repair;
 pub mod shelf;
 pub mod splice;

@@ -8,7 +8,10 @@ use std::time::UNIX_EPOCH;
 
 use reelay_signaling::RecordingId;
 
+use serde_json::Value;
+
 use super::catalog::{Entry, EntryError, chat_of};
+use super::notes::{NOTES, Notes};
 
 /// The recordings folder.
 #[derive(Debug, Clone)]
@@ -32,7 +35,7 @@ pub struct Folder {
     pub id: RecordingId,
     /// Where it is.
     pub place: Place,
-    /// When its manifest was written.
+    /// When its manifest was written, or its notes if later.
     pub manifest_mtime_ns: i64,
 }
 
@@ -86,6 +89,8 @@ impl Shelf {
                     continue;
                 };
                 if let Ok(manifest_mtime_ns) = mtime_ns(&item.path().join(MANIFEST)) {
+                    let notes_ns = mtime_ns(&item.path().join(NOTES)).unwrap_or(0);
+                    let manifest_mtime_ns = manifest_mtime_ns.max(notes_ns);
                     found.push(Folder { id, place, manifest_mtime_ns });
                 }
             }
@@ -100,7 +105,10 @@ impl Shelf {
     /// When there is none, or it cannot be understood.
     pub fn read(&self, folder: &Folder) -> Result<Entry, ReadError> {
         let path = self.folder(&folder.id, folder.place);
-        let mut entry = Entry::parse(&bounded_text(&path.join(MANIFEST), MAX_MANIFEST_BYTES)?)?;
+        let mut manifest: Value =
+            serde_json::from_str(&bounded_text(&path.join(MANIFEST), MAX_MANIFEST_BYTES)?).map_err(EntryError::from)?;
+        manifest.as_object_mut().into_iter().for_each(|fields| Notes::read(&path).add_to(fields));
+        let mut entry = Entry::from_value(manifest)?;
         if entry.id != folder.id {
             return Err(ReadError::Other);
         }

@@ -118,6 +118,7 @@ fn doors() -> Vec<(&'static str, &'static str, String, Needs<'static>)> {
         ("GET", "/api/recordings", "/api/recordings".into(), AnyToken),
         ("GET", "/api/recordings/{id}", recording(""), InTeam(&[G::Replay])),
         ("DELETE", "/api/recordings/{id}", recording(""), InTeam(&[G::Delete])),
+        ("PATCH", "/api/recordings/{id}", recording(""), InTeam(&[G::Record, G::Delete])),
         ("POST", "/api/drain", "/api/drain".into(), Everywhere(&[])),
     ]
 }
