@@ -120,9 +120,18 @@ export function merge(shown: readonly Summary[], latest: readonly Summary[]): { 
   };
 }
 
+/** What people say about a recording. */
+export interface Notes {
+  title: string;
+  tags: string[];
+  /** Not to be deleted. */
+  keep: boolean;
+}
+
 export const recordings = {
   manifest: (id: string, signal?: AbortSignal): Promise<Manifest> => request(`/api/recordings/${encodeURIComponent(id)}`, { signal }),
   remove: (id: string): Promise<unknown> => request(`/api/recordings/${encodeURIComponent(id)}`, { method: "DELETE" }),
+  annotate: (id: string, change: Partial<Notes>): Promise<Notes> => request(`/api/recordings/${encodeURIComponent(id)}`, { method: "PATCH", json: change }),
   restore: (id: string): Promise<unknown> => request(`/api/recordings/${encodeURIComponent(id)}/undo`, { method: "POST" }),
 };
 

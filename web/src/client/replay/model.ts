@@ -49,6 +49,7 @@ export interface ManifestPerson {
 export interface MediaUrls {
   url: string;
   download_url?: string;
+  clip_url?: string;
   index_url?: string;
   thumb_url?: string;
 }
@@ -60,6 +61,7 @@ export interface Summary {
   room: string;
   title?: string;
   tags?: string[];
+  keep?: boolean;
   state: Status;
   reason?: string | null;
   started_at: string;
@@ -75,6 +77,8 @@ export interface Manifest extends Summary {
   files: ManifestFile[];
   pauses?: Pause[];
   media?: Record<string, MediaUrls>;
+  /** All of it as one ZIP; only for those who may download. */
+  export_url?: string;
 }
 
 /** A line of `events.jsonl`. */

@@ -3,6 +3,7 @@ import { css, html, nothing } from "lit";
 import type { TemplateResult } from "lit";
 import { ApiError } from "../../client/api.ts";
 import { namesOf, recordings, titleOf } from "../../client/library.ts";
+import type { Notes } from "../../client/library.ts";
 import type { Failure } from "../../client/replay/load.ts";
 import { isGrowing } from "../../client/replay/model.ts";
 import type { Manifest, RecordedEvent } from "../../client/replay/model.ts";
@@ -15,6 +16,7 @@ import "../player/panel.ts";
 import "../player/player.ts";
 import type { ReelayPlayer } from "../player/player.ts";
 import { navigate, paths } from "../route.ts";
+import "./replay-more.ts";
 
 class RePageReplay extends ReElement {
   static override properties = { recording: {}, manifest: { state: true }, events: { state: true }, failure: { state: true }, position: { state: true } };
@@ -98,10 +100,12 @@ class RePageReplay extends ReElement {
     return html`<div class="head">
       <a class="button icon quiet" href=${paths.library} aria-label=${w.back} title=${w.back}>${icon("left")}</a>
       <div class="title"><h1><bdi>${titleOf(manifest)}</bdi></h1>
-        <p class="second">${dateTime(manifest.started_at)} · ${names.length > 0 ? list(names) : w.nobody}</p></div>
+        <p class="second">${manifest.title?.trim() ? `${manifest.room} · ` : ""}${dateTime(manifest.started_at)} · ${names.length > 0 ? list(names) : w.nobody}</p>
+        ${manifest.tags?.length ? html`<ul class="tags" aria-label=${w.tagsLabel}>${manifest.tags.map((tag) => html`<li><a href=${`${paths.library}?q=${encodeURIComponent(tag)}`}><bdi>${tag}</bdi></a></li>`)}</ul>` : nothing}</div>
       ${grows ? html`<span class="rec numbers"><span class="dot"></span>${w.growing}</span><a class="button small" href=${paths.room(manifest.room)}>${w.join}</a>` : nothing}
       <button class="small numbers" aria-label=${share} title=${share} @click=${() => this.share(at > 0 ? at : null)}>${icon("link")}<span class="word">${share}</span></button>
-      ${grows ? nothing : html`<button class="icon quiet" aria-label=${w.delete} title=${w.delete} @click=${this.discard}>${icon("trash")}</button>`}
+      ${grows ? nothing : html`<re-replay-more .manifest=${manifest} .position=${this.position} @re-delete=${this.discard}
+        @re-noted=${(event: CustomEvent<Notes>) => (this.manifest = { ...manifest, ...event.detail })}></re-replay-more>`}
     </div>`;
   }
 
@@ -125,6 +129,8 @@ class RePageReplay extends ReElement {
       .head { display: flex; flex-wrap: wrap; align-items: center; gap: var(--s2) var(--s3); min-width: 0; }
       .title { flex: 1 1 0; min-width: 140px; overflow-wrap: anywhere; }
       h1 { font-size: var(--t4); }
+      .tags { display: flex; flex-wrap: wrap; gap: var(--s1) var(--s2); margin: var(--s1) 0 0; padding: 0; list-style: none; font-size: var(--t2); }
+      .tags a { display: inline-block; padding: 2px var(--s2); border: 1px solid var(--line); border-radius: var(--r1); color: inherit; text-decoration: none; }
       .head .small { min-height: 44px; }
       .rec { display: inline-flex; align-items: center; gap: var(--s2); font-size: var(--t2); }
       .dot { width: 10px; height: 10px; border-radius: 50%; background: var(--rec); }

@@ -1,0 +1,118 @@
+// What people do with a recording afterwards: name and tag it, find it again, protect it, save all or a part of it.
+import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
+import { join } from "node:path";
+import { after, before, describe, test } from "node:test";
+
+import { BROWSERS, launch, openPage } from "../harness/browsers.mjs";
+import { scan, shoot, VIEWPORTS } from "../harness/look.mjs";
+import { enter, sees } from "../harness/people.mjs";
+import { startServer, temporary } from "../harness/server.mjs";
+import { until } from "../harness/wait.mjs";
+
+let server, folder, saved, id;
+before(async () => {
+  [folder, saved] = [temporary("after"), temporary("saved")];
+  server = await startServer({ recordings: folder.path });
+  const browser = await launch("chromium");
+  const ana = await enter(browser, server.url, "talk", "Ana");
+  await sees(ana, "Ana").catch(() => {});
+  const recording = await until("six seconds are on disk", async () => {
+    const { rooms } = await api("/api/rooms");
+    return rooms[0]?.recording.duration_ms >= 6_000 && rooms[0].recording;
+  }, 60_000);
+  id = recording.id;
+  await ana.getByRole("button", { name: "Stop recording" }).click();
+  await until("it is complete", async () => (await api(`/api/recordings/${id}`)).state === "complete");
+  await browser.close();
+});
+after(async () => {
+  await server?.stop();
+  folder?.remove();
+  saved?.remove();
+});
+
+const api = async (path) => (await fetch(`${server.url}${path}`)).json();
+
+for (const name of BROWSERS) {
+  describe(`afterwards in ${name}`, () => {
+    let browser;
+    before(async () => {
+      browser = await launch(name);
+    });
+    after(() => browser?.close());
+
+    test("a name and tags are kept, shown and found", { timeout: 90_000 }, async () => {
+      const page = await openPage(browser, `${server.url}/recordings/${id}`, { media: "none" });
+      await page.getByRole("button", { name: "More", exact: true }).click();
+      await page.getByRole("button", { name: "Name and tags" }).click();
+      await page.getByLabel("Name", { exact: true }).fill(`Board <b>${name}</b>`);
+      await page.getByRole("textbox", { name: /^Tags/ }).fill("budget, 会议");
+      assert.deepEqual(await scan(page), []);
+      await shoot(page, `replay-notes-${name}`);
+      await page.getByRole("button", { name: "Save", exact: true }).click();
+      await page.getByRole("heading", { name: `Board <b>${name}</b>` }).waitFor();
+      await page.getByRole("link", { name: "会议" }).click();
+      await page.getByRole("link", { name: `Board <b>${name}</b>` }).first().waitFor();
+      await page.context().close();
+    });
+
+    test("what is protected cannot be deleted until that is taken back", { timeout: 90_000 }, async () => {
+      const page = await openPage(browser, `${server.url}/recordings/${id}`, { media: "none" });
+      const choose = async (item) => {
+        await page.getByRole("button", { name: "More", exact: true }).click();
+        await item.click();
+      };
+      await choose(page.getByRole("button", { name: "Protect from deletion" }));
+      await until("it is protected", async () => (await api(`/api/recordings/${id}`)).keep === true);
+      assert.equal((await fetch(`${server.url}/api/recordings/${id}`, { method: "DELETE" })).status, 409);
+      await page.getByRole("button", { name: "More", exact: true }).click();
+      assert.ok(await page.getByRole("button", { name: "Delete" }).isDisabled());
+      await page.keyboard.press("Escape");
+      await choose(page.getByRole("button", { name: "Protect from deletion" }));
+      await until("it is not protected any more", async () => (await api(`/api/recordings/${id}`)).keep === false);
+      await page.context().close();
+    });
+
+    test("a part is saved as a file that plays, and everything as an archive", { timeout: 90_000 }, async () => {
+      const page = await openPage(browser, `${server.url}/recordings/${id}`, { media: "none" });
+      const save = async (link, file) => {
+        const [download] = await Promise.all([page.waitForEvent("download"), link.click()]);
+        await download.saveAs(join(saved.path, file));
+        return download.suggestedFilename();
+      };
+      await page.getByRole("button", { name: "More", exact: true }).click();
+      assert.match(await save(page.getByRole("link", { name: /ZIP/ }), "all.zip"), /^talk - .*\.zip$/);
+      await page.getByRole("button", { name: "More", exact: true }).click();
+      await page.getByRole("button", { name: "Save a part" }).click();
+      await page.getByLabel("From").fill("later");
+      await page.getByText("Times are written").waitFor();
+      await page.getByLabel("From").fill("0:01");
+      await page.getByLabel("To", { exact: true }).fill("0:04");
+      await page.getByLabel("What").selectOption({ label: "Ana" });
+      await shoot(page, `replay-part-${name}`);
+      assert.deepEqual(await scan(page), []);
+      assert.match(await save(page.getByRole("link", { name: "Download", exact: true }), "part.webm"), /^talk - Ana - .*\.webm$/);
+      await page.context().close();
+      const run = (command, ...words) => spawnSync(command, words, { encoding: "utf8", timeout: 60_000 });
+      assert.equal(run("ffmpeg", "-v", "error", "-xerror", "-i", join(saved.path, "part.webm"), "-f", "null", "-").stderr, "");
+      const length = Number.parseFloat(run("ffprobe", "-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0", join(saved.path, "part.webm")).stdout);
+      assert.ok(length >= 2.9 && length <= 4.1, `${length} s`);
+      assert.equal(run("python3", "-m", "zipfile", "-t", join(saved.path, "all.zip")).status, 0);
+    });
+  });
+}
+
+test("the menu fits every screen", { timeout: 60_000 }, async () => {
+  for (const scheme of ["light", "dark"]) {
+    const browser = await launch("chromium", { scheme });
+    for (const [size, viewport] of Object.entries(VIEWPORTS)) {
+      const page = await openPage(browser, `${server.url}/recordings/${id}`, { viewport, scheme, media: "none" });
+      await page.getByRole("button", { name: "More", exact: true }).click();
+      await shoot(page, `replay-menu-${scheme}-${size}`);
+      assert.deepEqual(await scan(page), [], `${scheme} ${size}`);
+      await page.context().close();
+    }
+    await browser.close();
+  }
+});
