@@ -423,8 +423,8 @@ impl Life {
         let recording =
             Recording { name: name.clone(), room: Some(room), by: by.clone(), is_paused: false, empty_since: None };
         self.recordings.insert(session, recording);
-        self.actions.push_back(Action::Begin { session, name, by: by.clone() });
-        self.event(session, json!({"type": "started", "by": by}));
+        self.actions.push_back(Action::Begin { session, name: name.clone(), by: by.clone() });
+        self.event(session, json!({"type": "started", "by": by, "room": name}));
         for id in &people {
             self.list(session, room, id);
             let answer = self.person(room, id).map(|person| (person.consent, person.wording.clone()));

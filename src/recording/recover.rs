@@ -11,6 +11,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use reelay_signaling::{RecordingId, RecordingStatus};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::{info, warn};
 
@@ -18,10 +20,12 @@ use super::api::Update;
 use super::events::{self, WallClock};
 use super::hash;
 use super::manifest::{AudioInfo, Manifest, SegmentEntry, VideoInfo, parse_file_name};
-use super::repair::{self, Outcome, RepairReport};
-use super::storage::Storage;
+use super::repair::{self, Outcome, RepairError, RepairReport};
+use super::storage::{Storage, StorageError};
 use super::store::{self, Sureness};
 use crate::webm;
+
+mod lost;
 
 /// What was there when the server started.
 pub struct Work {
@@ -80,22 +84,34 @@ enum Found {
 
 impl Work {
     fn look(&self, folder: &Path, id: &RecordingId, updates: &UnboundedSender<Update>) -> io::Result<Found> {
-        let parts = parts(folder)?;
-        let known = store::read_manifest(folder);
-        let manifest = match (known, parts.is_empty()) {
-            (Ok(manifest), true) if !is_unfinished(&manifest) => {
-                let is_hashed = manifest.files.iter().all(|entry| entry.sha256.is_some());
-                return Ok(if is_hashed { Found::Whole } else { Found::Unhashed });
-            }
-            (Ok(manifest), _) => manifest,
-            // A folder without a file of ours is none of ours.
-            (Err(_), true) => return Ok(Found::Whole),
-            (Err(error), false) => {
-                warn!(recording = %id, %error, "a manifest is lost and made anew");
-                match unknown(id, folder) {
-                    Some(manifest) => manifest,
-                    None => return Ok(Found::Whole),
+        let mut parts = ours(folder, webm::is_part)?;
+        let manifest = match store::read_manifest(folder) {
+            Ok(manifest) => {
+                // Given up before.
+                let is_given_up = |part: &PathBuf| {
+                    let name = webm::final_path(part);
+                    let entry = name.file_name().and_then(|name| manifest.file(name.to_str()?));
+                    entry.is_some_and(is_unusable)
+                };
+                parts.retain(|part| !is_given_up(part));
+                if parts.is_empty() && !is_unfinished(&manifest) {
+                    let is_hashed = manifest.files.iter().all(|entry| entry.sha256.is_some() || is_unusable(entry));
+                    return Ok(if is_hashed { Found::Whole } else { Found::Unhashed });
                 }
+                manifest
+            }
+            Err(error) if !error.is_lost() => {
+                warn!(recording = %id, %error, "a recording is left as it is");
+                return Ok(Found::Whole);
+            }
+            Err(error) => {
+                parts.extend(ours(folder, |path| !webm::is_part(path))?);
+                // A folder without a file of ours is none of ours.
+                let Some(manifest) = lost::manifest_of(id, folder).filter(|_| !parts.is_empty()) else {
+                    return Ok(Found::Whole);
+                };
+                warn!(recording = %id, %error, "a manifest is lost and made anew");
+                manifest
             }
         };
         self.repair(folder, manifest, &parts, updates)?;
@@ -112,6 +128,8 @@ impl Work {
         manifest.state = RecordingStatus::Repairing;
         let _ = updates.send(Update::Manifest(manifest.clone()));
         let began = Instant::now();
+        let mut dates = Vec::new();
+        let mut refused = None;
         for part in parts {
             let Some(name) = webm::final_path(part).file_name().and_then(|name| name.to_str()).map(str::to_owned)
             else {
@@ -119,31 +137,49 @@ impl Work {
             };
             match repair::repair(&self.storage, part) {
                 Ok(report) if report.outcome == Outcome::Removed => manifest.files.retain(|entry| entry.file != name),
-                Ok(report) => self.note(&mut manifest, &name, &report, folder),
+                Ok(report) => {
+                    if list(&mut manifest, &name) {
+                        dates.push((name.clone(), report.date_ms));
+                    }
+                    self.note(&mut manifest, &name, &report, folder);
+                }
+                // The next start tries again.
+                Err(RepairError::Storage(error)) => {
+                    warn!(recording = %manifest.id, %error, "a file cannot be repaired now");
+                    list(&mut manifest, &name);
+                    refused = Some(error.reason());
+                }
+                Err(RepairError::Exists(_)) => warn!(recording = %manifest.id, name, "a file is there twice"),
                 Err(error) => {
                     warn!(recording = %manifest.id, %error, "a file cannot be repaired");
+                    list(&mut manifest, &name);
                     for entry in manifest.files.iter_mut().filter(|entry| entry.file == name) {
                         entry.open = false;
-                        entry.close_reason = Some("unusable".into());
+                        entry.close_reason = Some(UNUSABLE.into());
                     }
                 }
             }
         }
+        place(&mut manifest, &dates);
         // Closed, renamed, and the manifest did not hear of it any more.
         let open: Vec<String> = manifest.files.iter().filter(|f| f.open).map(|f| f.file.clone()).collect();
         for name in open {
             match repair::repair(&self.storage, &folder.join(&name)) {
                 Ok(report) => self.note(&mut manifest, &name, &report, folder),
+                Err(RepairError::Storage(StorageError::Failed(_) | StorageError::Full(_) | StorageError::Busy)) => {}
                 Err(_) => manifest.files.retain(|entry| entry.file != name),
             }
         }
         manifest.files.sort_by_key(|entry| entry.offset_ms);
         let end = manifest.files.iter().map(|entry| entry.offset_ms + entry.duration_ms).max().unwrap_or(0);
         manifest.duration_ms = end;
-        manifest.state = if manifest.files.is_empty() { RecordingStatus::Failed } else { RecordingStatus::Recovered };
-        if manifest.files.is_empty() {
-            manifest.reason = Some("nothing-usable".into());
-        }
+        (manifest.state, manifest.reason) = match refused {
+            Some(reason) => (RecordingStatus::Interrupted, Some(reason.to_owned())),
+            None if manifest.files.iter().all(is_unusable) => {
+                (RecordingStatus::Failed, Some("nothing-usable".to_owned()))
+            }
+            None => (RecordingStatus::Recovered, None),
+        };
         if manifest.ended_at.is_none() {
             manifest.ended_at = Some(ended_at(folder, &manifest));
         }
@@ -159,14 +195,8 @@ impl Work {
         Ok(())
     }
 
-    /// Brings the entry of a repaired file up to date, or makes one from its name.
+    /// Brings the entry of a repaired file up to date.
     fn note(&self, manifest: &mut Manifest, name: &str, report: &RepairReport, folder: &Path) {
-        let Some((participant, source, _)) = parse_file_name(name) else { return };
-        if manifest.file(name).is_none() {
-            let known = manifest.participants.iter().find(|person| person.id == participant);
-            let (person, shown) = known.map(|p| (p.person.clone(), p.name.clone())).unwrap_or_default();
-            manifest.files.push(SegmentEntry::open(name.to_owned(), participant, source, person, shown));
-        }
         let Some(entry) = manifest.files.iter_mut().find(|entry| entry.file == name) else { return };
         entry.open = false;
         entry.duration_ms = report.duration_ms;
@@ -216,24 +246,50 @@ fn is_unfinished(manifest: &Manifest) -> bool {
         || manifest.files.iter().any(|entry| entry.open)
 }
 
-/// The files that were left open.
-fn parts(folder: &Path) -> io::Result<Vec<PathBuf>> {
+fn is_unusable(entry: &SegmentEntry) -> bool {
+    entry.close_reason.as_deref() == Some(UNUSABLE)
+}
+
+/// Makes an entry of a file's name. True when there was none.
+fn list(manifest: &mut Manifest, name: &str) -> bool {
+    let Some((participant, source, _)) = parse_file_name(name).filter(|_| manifest.file(name).is_none()) else {
+        return false;
+    };
+    let known = manifest.participants.iter().find(|person| person.id == participant);
+    let (person, shown) = known.map(|p| (p.person.clone(), p.name.clone())).unwrap_or_default();
+    manifest.files.push(SegmentEntry::open(name.to_owned(), participant, source, person, shown));
+    true
+}
+
+/// Files that the manifest did not know have their place by the dates in them.
+fn place(manifest: &mut Manifest, dates: &[(String, Option<i64>)]) {
+    let first = dates.iter().filter_map(|(_, date)| *date).min();
+    let started = OffsetDateTime::parse(&manifest.started_at, &Rfc3339).ok();
+    let mut start = started.map(|at| (at.unix_timestamp_nanos() / 1_000_000) as i64);
+    if dates.len() == manifest.files.len()
+        && let Some(first) = first
+    {
+        start = Some(first);
+        let since_1970 = std::time::Duration::from_millis(first.max(0) as u64);
+        manifest.started_at = WallClock::new(std::time::SystemTime::UNIX_EPOCH + since_1970).text(0);
+    }
+    for (name, date) in dates {
+        let entry = manifest.files.iter_mut().find(|entry| entry.file == *name);
+        if let (Some(entry), Some(date), Some(start)) = (entry, *date, start) {
+            entry.offset_ms = (date - start).clamp(0, LONGEST_MS) as u64;
+        }
+    }
+}
+
+/// The files of ours in a folder that are such.
+fn ours(folder: &Path, is_such: impl Fn(&Path) -> bool) -> io::Result<Vec<PathBuf>> {
     let is_ours = |path: &PathBuf| {
         let name = webm::final_path(path);
-        webm::is_part(path) && name.file_name().and_then(|n| n.to_str()).is_some_and(|n| parse_file_name(n).is_some())
+        is_such(path) && name.file_name().and_then(|n| n.to_str()).is_some_and(|n| parse_file_name(n).is_some())
     };
     let mut parts: Vec<PathBuf> = fs::read_dir(folder)?.flatten().map(|item| item.path()).filter(is_ours).collect();
     parts.sort();
     Ok(parts)
-}
-
-/// The manifest of a folder whose own is lost: the room is not known any more.
-fn unknown(id: &RecordingId, folder: &Path) -> Option<Manifest> {
-    let started_at = modified(folder)?;
-    let text = serde_json::json!({
-        "version": 1, "id": id, "room": "unknown", "state": "repairing", "started_at": started_at,
-    });
-    serde_json::from_value(text).ok()
 }
 
 /// When the last of the files was written.
@@ -247,4 +303,12 @@ fn modified(path: &Path) -> Option<String> {
     Some(WallClock::new(at).text(0))
 }
 
+/// For `close_reason`: the file is there, but nobody can read it.
+const UNUSABLE: &str = "unusable";
+/// A clock that was wrong puts no file further away than this.
+const LONGEST_MS: i64 = 7 * 24 * 3600 * 1000;
 const STOP_WITHIN: Duration = Duration::from_millis(100);
+
+#[cfg(test)]
+#[path = "recover_tests.rs"]
+mod tests;

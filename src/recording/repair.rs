@@ -21,6 +21,8 @@ use crate::webm::scan::{Block, ClusterHead, Item, OnDamage, Tail, Walker};
 use crate::webm::tally::{Counted, Tally};
 use crate::webm::{self, VideoCodec};
 
+mod mend;
+
 /// What a repair found and did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RepairReport {
@@ -38,6 +40,8 @@ pub struct RepairReport {
     pub tally: Tally,
     /// Codec of the video track, if one is declared.
     pub video: Option<VideoCodec>,
+    /// When its time 0 was, in milliseconds since 1970, if the header says so.
+    pub date_ms: Option<i64>,
     /// Bytes behind the last complete block that were cut.
     pub cut_bytes: u64,
     /// Bytes inside that were no elements and are hidden now.
@@ -103,11 +107,19 @@ pub fn repair_with(
     let mut front = vec![0; FIRST_CLUSTER_AT as usize];
     let front_len = read_full_at(&*file, 0, &mut front)?;
     front.truncate(front_len);
-    if webm::is_part(path) && len <= FIRST_CLUSTER_AT && begins_like_ours(&front) {
-        return removed(&**storage, path);
+    let mut changed = false;
+    if webm::is_part(path) {
+        if mend::is_unborn(&front, len) {
+            return removed(&**storage, path);
+        }
+        changed = mend::mend(&*file, &mut front, len)?;
     }
-    let declared = Declared::read(&front)?;
-    let (mut end, mut damaged_bytes, mut changed) = (len, 0, false);
+    let declared = match Declared::read(&front) {
+        // The header is back, but there was nothing behind it.
+        Err(_) if changed => return removed(&**storage, path),
+        declared => declared?,
+    };
+    let (mut end, mut damaged_bytes) = (len, 0);
     let mut rebuild = Rebuild::new(&*file, declared, Sidecar::rebuild(storage.clone(), path));
     for pass in 1..=MAX_PASSES {
         let to = rebuild.walk(end, progress)?;
@@ -154,6 +166,7 @@ pub fn repair_with(
         clusters,
         tally,
         video: declared.codec,
+        date_ms: elements::date_in(&front),
         cut_bytes: len - end,
         damaged_bytes,
     })
@@ -171,6 +184,7 @@ fn removed(storage: &dyn Storage, path: &Path) -> Result<RepairReport, RepairErr
         clusters: 0,
         tally: Tally::default(),
         video: None,
+        date_ms: None,
         cut_bytes: 0,
         damaged_bytes: 0,
     })
@@ -216,7 +230,7 @@ impl Declared {
     }
 }
 
-/// Compares what is the same in every file of ours, as far as `front` goes. A header that never reached the disk is zeros.
+/// Compares what is the same in every file of ours, as far as `front` goes.
 fn begins_like_ours(front: &[u8]) -> bool {
     let header = webm::Header { video: None, audio: None, date_ms: 0, name: String::new() };
     let model = header.encode([1, 1]).bytes;
@@ -224,8 +238,7 @@ fn begins_like_ours(front: &[u8]) -> bool {
         let (from, to) = (range.start as usize, (range.end as usize).min(front.len()));
         from >= to || front[from..to] == model[from..to]
     };
-    let is_zero = front.len() < FIRST_CLUSTER_AT as usize && front.iter().all(|byte| *byte == 0);
-    is_zero || (same(0..SEGMENT_SIZE_AT) && same(SEGMENT_DATA_AT..SEEK_CUES_AT) && same(INFO_AT..DURATION_AT))
+    same(0..SEGMENT_SIZE_AT) && same(SEGMENT_DATA_AT..SEEK_CUES_AT) && same(INFO_AT..DURATION_AT)
 }
 
 struct Rebuild<'a> {

@@ -33,6 +33,17 @@ pub enum ReadError {
     Other,
 }
 
+impl ReadError {
+    /// True when there is no manifest, or nothing of one; not when it cannot be read now, or is that of a later version.
+    pub fn is_lost(&self) -> bool {
+        match self {
+            Self::Disk(error) => error.kind() == io::ErrorKind::NotFound,
+            Self::Damaged(error) => matches!(error, ManifestError::Syntax(_)),
+            Self::Other => false,
+        }
+    }
+}
+
 impl Store {
     /// Makes the folder if need be, and takes it for this process.
     ///

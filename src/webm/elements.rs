@@ -325,9 +325,18 @@ fn opus_head(channels: u8) -> [u8; 19] {
 
 /// Nanoseconds since 2001-01-01, as DateUTC counts.
 fn matroska_date(unix_ms: i64) -> i64 {
-    const UNIX_MS_OF_2001: i64 = 978_307_200_000;
     unix_ms.saturating_sub(UNIX_MS_OF_2001).saturating_mul(1_000_000)
 }
+
+/// The DateUTC of a header of ours, in milliseconds since 1970.
+pub fn date_in(front: &[u8]) -> Option<i64> {
+    let at = DURATION_AT as usize + DURATION_LEN;
+    let [id0, id1, 0x88, date @ ..] = front.get(at..at + 11)? else { return None };
+    let nanoseconds = i64::from_be_bytes(date.try_into().ok()?);
+    (u32::from_be_bytes([0, 0, *id0, *id1]) == DATE_UTC).then_some(nanoseconds / 1_000_000 + UNIX_MS_OF_2001)
+}
+
+const UNIX_MS_OF_2001: i64 = 978_307_200_000;
 
 /// At most [`NAME_LIMIT`] bytes, without control characters at all: names come from users.
 fn track_name(name: &str) -> &str {

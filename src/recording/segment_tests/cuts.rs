@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::recording::faulty::{Op, apply, put as put_bytes, replay};
-use crate::recording::repair::{Outcome, RepairReport, repair};
+use crate::recording::repair::{Outcome, RepairError, RepairReport, repair};
 use crate::webm::front;
 use crate::webm::scan::Tail;
 
@@ -187,6 +187,19 @@ fn power_cut(log: &[Op], mut keep: impl FnMut() -> bool) -> (Files, Files) {
     (safe, files)
 }
 
+/// What a power cut leaves of files of which nothing was synced: any of their sectors, the others are zeros.
+fn sectors_of(log: &[Op], mut keep: impl FnMut() -> bool) -> Files {
+    let mut files = replay(log, usize::MAX);
+    for bytes in files.values_mut() {
+        for sector in bytes.chunks_mut(SECTOR as usize) {
+            if !keep() {
+                sector.fill(0);
+            }
+        }
+    }
+    files
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
@@ -204,6 +217,24 @@ proptest! {
             }
             None => prop_assert_eq!(before.len(), 0),
         }
+    }
+
+    #[test]
+    fn power_cut_before_the_first_sync_leaves_a_whole_file_or_nothing(at in 0.0..1.0_f64, seed in any::<u64>()) {
+        let (log, before_close) = shared_log();
+        let first_sync = log.iter().position(|op| *op == Op::SyncData(PART.into())).unwrap();
+        prop_assert!(first_sync < *before_close);
+        let count = 1 + (at * first_sync as f64) as usize;
+        let mut random = seed | 1;
+        let keep = || {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random & 3 != 0
+        };
+        let files = sectors_of(&log[..count], keep);
+        // What is made of it is judged in there: it is whole, and a second repair changes nothing.
+        repaired(files);
     }
 
     #[test]
@@ -227,6 +258,37 @@ proptest! {
         let kept = blocks_in(&files[Path::new(FILE)]);
         prop_assert!(kept.len() >= synced.len() && kept[..synced.len()] == synced[..]);
     }
+}
+
+/// Header sectors that never reached the disk, in each combination, under media that did.
+#[test]
+fn lost_header_is_made_anew_from_the_media() {
+    let blocks = call(1000);
+    let disk = FaultyDisk::default();
+    let mut file = create(&disk);
+    write_all(&mut file, &blocks);
+    file.flush().unwrap();
+    for lost in [&[0..512][..], &[512..1024], &[0..512, 512..1024], &[0..FIRST_CLUSTER_AT as usize]] {
+        let mut bytes = disk.bytes(PART);
+        lost.iter().for_each(|range| bytes[range.clone()].fill(0));
+        let (files, report) = repaired(Files::from([(PART.into(), bytes)])).unwrap();
+        assert_eq!(report.video, Some(crate::webm::VideoCodec::Vp8), "{lost:?}");
+        assert_eq!(blocks_in(&files[Path::new(FILE)]), blocks, "{lost:?}");
+    }
+}
+
+/// A header that is damaged, and not merely missing, is nobody's to guess at: an older file may stand behind it.
+#[test]
+fn damaged_header_is_refused_and_the_file_stays() {
+    let disk = FaultyDisk::default();
+    let mut file = create(&disk);
+    write_all(&mut file, &call(1000));
+    file.flush().unwrap();
+    let mut bytes = disk.bytes(PART);
+    bytes[40..60].fill(7);
+    let disk = FaultyDisk::with(Files::from([(PART.into(), bytes.clone())]));
+    assert!(matches!(repair(&disk.storage(), Path::new(PART)), Err(RepairError::NotOurs(_))));
+    assert_eq!(disk.bytes(PART), bytes);
 }
 
 fn shared_log() -> &'static (Vec<Op>, usize) {
