@@ -1,6 +1,7 @@
 //! Reelay: a WebRTC media server with a recorder inside.
 //! `ARCHITECTURE.md` has the map; dependencies point one way: `http → room → media → rtp`, `recording → media, webm, rtp`.
 
+pub mod audit;
 pub mod auth;
 pub mod bench;
 pub mod cli;

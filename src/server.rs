@@ -14,6 +14,7 @@ use axum_server::tls_rustls::RustlsConfig;
 use reelay_signaling::ClosedReason;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
+use crate::audit;
 use crate::auth::{Auth, IceServers};
 use crate::config::{Config, RecordingStart, RecordingTracks};
 use crate::http::{self, App, Phase, ServerInfo, Shutdown};
@@ -75,6 +76,7 @@ async fn serve(mut config: Config, launch: Launch, started: Instant) -> anyhow::
     let library = Library::open(&config.recording.dir, config.catalog.url.as_deref())
         .await
         .context("opening the catalogue of the recordings")?;
+    let (audit, audit_thread) = audit::open_in(&config.recording.dir).context("opening the audit log")?;
     let (observer, from_rooms) = mpsc::channel::<RoomEvent>(ROOM_EVENTS);
     let rooms = Rooms::new(room_options(&config), media_link(media.clone()), observer);
     let listen = listener.local_addr()?;
@@ -91,6 +93,7 @@ async fn serve(mut config: Config, launch: Launch, started: Instant) -> anyhow::
         sockets_each: Places::new(config.limits.sockets_per_address),
         connections: Places::new(config.limits.connections_per_address),
         config: Arc::new(config),
+        audit: audit.clone(),
         rooms: rooms.clone(),
         media: media.clone(),
         recorder: recorder.clone(),
@@ -101,7 +104,7 @@ async fn serve(mut config: Config, launch: Launch, started: Instant) -> anyhow::
         server: Arc::new(server),
     };
     let mut tasks = tokio::task::JoinSet::new();
-    tasks.spawn(bridge::rooms_to_recorder(from_rooms, recorder.clone(), media.clone()));
+    tasks.spawn(bridge::rooms_to_recorder(from_rooms, (recorder.clone(), audit), media.clone()));
     let intake = Intake::default();
     let updates = tokio::spawn(bridge::recorder_to_all(from_recorder, (rooms.clone(), media), intake.clone()));
     let (lister, events) = (library.clone(), app.events.clone());
@@ -130,6 +133,7 @@ async fn serve(mut config: Config, launch: Launch, started: Instant) -> anyhow::
         tracing::warn!("the catalogue did not hear everything; its next start reads the folder");
     }
     tasks.shutdown().await;
+    tokio::task::spawn_blocking(move || audit_thread.stop()).await.context("ending the audit log")?;
     greeting::print_closed(&closed);
     Ok(())
 }

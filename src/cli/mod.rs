@@ -1,5 +1,6 @@
 //! The command line: `reelay` alone serves; each other command is one module.
 
+mod audit;
 mod bench;
 mod check;
 pub(crate) mod client;
@@ -46,6 +47,8 @@ enum Command {
     Token(token::TokenArgs),
     /// Build the catalogue of recordings anew from their folder
     Reindex(reindex::ReindexArgs),
+    /// Check that no line of the audit log was changed or taken out
+    Audit(audit::AuditArgs),
     /// Judge recordings: every rule that a file of ours keeps
     Check(check::CheckArgs),
     /// Make recordings whole that nobody closed, in place
@@ -66,6 +69,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Command::Watch(args) => watch::run(args)?,
         Command::Bench(args) => bench::run(args)?,
         Command::Token(args) => token::run(args)?,
+        Command::Audit(args) => audit::run(args)?,
         Command::Reindex(args) => reindex::run(args)?,
         Command::ReplayCapture(args) => replay_capture::run(&args)?,
         Command::Check(args) => return check::run(&args),

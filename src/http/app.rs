@@ -9,6 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use super::events::Events;
 use super::export::Exports;
 use super::rooms::LanConfig;
+use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::config::Config;
 use crate::media::Media;
@@ -30,6 +31,8 @@ pub struct App {
     pub exports: Arc<Exports>,
     /// Where changes are told.
     pub events: Events,
+    /// Who did what.
+    pub audit: Audit,
     /// The live rooms.
     pub rooms: Rooms,
     /// The media plane.

@@ -17,12 +17,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::app::App;
-use super::caller::bearer;
 use super::clip::{Span, clip_of};
 use super::content::Content;
 use super::error::{Path, Problem, ProblemBody, Query};
 use super::files::harmless;
-use super::segment::{Admitted, Segment, on_disk};
+use super::segment::{Admitted, Asker, Segment, on_disk};
+use crate::audit::Action;
 use crate::auth::{Grant, SignedQuery};
 use crate::recording::export::zip;
 use crate::recording::library::is_active;
@@ -67,7 +67,7 @@ struct ExportRequest {
     id: String,
     span: Span,
     signed: SignedQuery,
-    token: Option<String>,
+    asker: Asker,
 }
 
 impl FromRequestParts<App> for ExportRequest {
@@ -77,7 +77,7 @@ impl FromRequestParts<App> for ExportRequest {
         let Path(id) = Path::from_request_parts(parts, app).await?;
         let Query(span) = Query::from_request_parts(parts, app).await?;
         let Query(signed) = Query::from_request_parts(parts, app).await?;
-        Ok(Self { id, span, signed, token: bearer(parts).map(str::to_owned) })
+        Ok(Self { id, span, signed, asker: Asker::of(app, parts) })
     }
 }
 
@@ -117,8 +117,8 @@ async fn export(
     let span = request.span.checked()?;
     let id: RecordingId = request.id.parse()?;
     let signed = path(&id);
-    let token = request.token.as_deref();
-    let admitted = Admitted::by(&app, id, &signed, &request.signed, token, Grant::Download).await?;
+    let admitted = Admitted::by(&app, id, &signed, &request.signed, &request.asker, Grant::Download).await?;
+    admitted.note(&app, Action::Downloaded, "export");
     if is_active(&admitted.found.state) {
         let detail = format!("the recording is '{}'; stop it first", admitted.found.state);
         return Err(Problem::new(ErrorCode::RecordingActive, detail));

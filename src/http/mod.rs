@@ -3,6 +3,7 @@
 
 mod app;
 mod assets;
+mod audit;
 mod caller;
 mod clip;
 mod clusters;
@@ -62,6 +63,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(thumb::routes())
         .merge(happened::routes())
         .merge(events::routes())
+        .merge(audit::routes())
         .merge(health::routes())
 }
 

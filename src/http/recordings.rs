@@ -20,6 +20,7 @@ use super::app::App;
 use super::error::{Path, Problem, ProblemBody, Query};
 use super::segment::{Door, problem};
 use super::{events, export};
+use crate::audit::{Action, By, To};
 use crate::auth::{Caller, Grant};
 use crate::recording::catalog::{Filter, Scope};
 use crate::recording::library::UNDO;
@@ -191,6 +192,7 @@ async fn manifest(
     let found = app.library.find(&id).await.map_err(problem)?;
     let room = found.room.parse::<RoomName>().ok();
     caller.require(Grant::Replay, room.as_ref())?;
+    app.audit.note_once(Action::Opened, By::from(&caller), to(&id, &found.room));
     let mut manifest: Map<String, Value> = serde_json::from_str(&found.manifest).map_err(Problem::internal)?;
     let names = manifest.get("files").and_then(Value::as_array).into_iter().flatten();
     let names = names.filter_map(|file| file.get("file")?.as_str());
@@ -222,9 +224,11 @@ async fn manifest(
 )]
 async fn delete(State(app): State<App>, caller: Caller, Path(id): Path<String>) -> Result<Json<Deleted>, Problem> {
     let id: RecordingId = id.parse()?;
-    let room = app.library.find(&id).await.map_err(problem)?.room.parse::<RoomName>().ok();
+    let found = app.library.find(&id).await.map_err(problem)?;
+    let room = found.room.parse::<RoomName>().ok();
     caller.require(Grant::Delete, room.as_ref())?;
     let until_ms = app.library.delete(&id).await.map_err(problem)?;
+    app.audit.note(Action::Deleted, By::from(&caller), to(&id, &found.room));
     app.events.recording("recording-deleted", &id, room);
     let until =
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(until_ms) * 1_000_000).map_err(Problem::internal)?;
@@ -260,8 +264,13 @@ async fn undo(
     let room = found.room.parse::<RoomName>().ok();
     caller.require(Grant::Delete, room.as_ref())?;
     app.library.undo(&id).await.map_err(problem)?;
+    app.audit.note(Action::Restored, By::from(&caller), to(&id, &found.room));
     app.events.recording("recording-restored", &id, room);
     Ok(axum::http::StatusCode::NO_CONTENT)
+}
+
+fn to(id: &RecordingId, room: &str) -> To {
+    To { room: Some(room.to_owned()), recording: Some(id.to_string()), what: None }
 }
 
 fn filter(query: ListQuery, caller: &Caller) -> Result<Filter, Problem> {

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
@@ -15,8 +16,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::app::App;
-use super::caller::bearer;
+use super::caller::{address_of, bearer};
 use super::error::Problem;
+use crate::audit::{Action, By, To};
 use crate::auth::{Grant, SignedQuery};
 use crate::recording::catalog::Found;
 use crate::recording::library::LibraryError;
@@ -64,6 +66,7 @@ pub(super) struct Admitted {
     pub(super) found: Found,
     pub(super) is_signed: bool,
     expires: Option<SystemTime>,
+    by: By,
 }
 
 impl Admitted {
@@ -73,7 +76,7 @@ impl Admitted {
         id: RecordingId,
         signed: &str,
         query: &SignedQuery,
-        token: Option<&str>,
+        asker: &Asker,
         grant: Grant,
     ) -> Result<Self, Problem> {
         let is_signed = match app.auth.check_url(signed, query, SystemTime::now()) {
@@ -81,15 +84,24 @@ impl Admitted {
             Err(refusal) => return Err(refusal.into()),
         };
         // Asked before anything is looked up: a stranger learns nothing about what exists.
-        let caller = if is_signed { None } else { Some(app.auth.caller(token)?) };
+        let caller = if is_signed { None } else { Some(app.auth.caller(asker.token.as_deref())?.at(asker.address)) };
         let found = app.library.find(&id).await.map_err(problem)?;
         let signed_until = query.exp.filter(|_| is_signed);
         let mut expires = signed_until.and_then(|exp| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(exp)));
+        let mut by = By::at(asker.address);
         if let Some(caller) = caller {
+            by = By::from(&caller);
             expires = caller.expires;
             caller.require(grant, found.room.parse::<RoomName>().ok().as_ref())?;
         }
-        Ok(Self { id, found, is_signed, expires })
+        Ok(Self { id, found, is_signed, expires, by })
+    }
+
+    /// Writes down who was let through, once in a while.
+    pub(super) fn note(&self, app: &App, action: Action, what: &str) {
+        let recording = Some(self.id.to_string());
+        let to = To { room: Some(self.found.room.clone()), recording, what: Some(what.to_owned()) };
+        app.audit.note_once(action, self.by.clone(), to);
     }
 
     fn files(&self) -> Result<Vec<FileInfo>, Problem> {
@@ -157,7 +169,12 @@ impl Segment {
         let id: RecordingId = request.id.parse()?;
         let name: FileName = request.file.parse()?;
         let signed = door.path(&id, name.as_str());
-        let admitted = Admitted::by(app, id, &signed, &request.query, request.token.as_deref(), door.grant()).await?;
+        let admitted = Admitted::by(app, id, &signed, &request.query, &request.asker, door.grant()).await?;
+        match door {
+            Door::Play | Door::Live => admitted.note(app, Action::Watched, name.as_str()),
+            Door::Download | Door::Clip => admitted.note(app, Action::Downloaded, name.as_str()),
+            Door::Index | Door::Thumb => {}
+        }
         let info = admitted.files()?.into_iter().find(|file| file.file == name.as_str()).ok_or_else(no_file)?;
         Ok(admitted.segment(app, name, info))
     }
@@ -278,7 +295,20 @@ pub(super) struct MediaRequest {
     id: String,
     file: String,
     query: SignedQuery,
+    asker: Asker,
+}
+
+/// Who asks: a token, if they have one, and where they are.
+#[derive(Debug)]
+pub(super) struct Asker {
     token: Option<String>,
+    address: Option<IpAddr>,
+}
+
+impl Asker {
+    pub(super) fn of(app: &App, parts: &Parts) -> Self {
+        Self { token: bearer(parts).map(str::to_owned), address: address_of(app, &parts.extensions, &parts.headers) }
+    }
 }
 
 impl FromRequestParts<App> for MediaRequest {
@@ -287,7 +317,7 @@ impl FromRequestParts<App> for MediaRequest {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let super::error::Path((id, file)) = super::error::Path::from_request_parts(parts, app).await?;
         let super::error::Query(query) = super::error::Query::from_request_parts(parts, app).await?;
-        Ok(Self { id, file, query, token: bearer(parts).map(str::to_owned) })
+        Ok(Self { id, file, query, asker: Asker::of(app, parts) })
     }
 }
 

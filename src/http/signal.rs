@@ -14,6 +14,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout, timeout_at};
 use super::app::{App, Phase};
 use super::caller::ClientAddress;
 use super::error::Problem;
+use crate::audit::{Action, By, To};
 use crate::auth::{Caller, Refusal};
 use crate::config::{Limits, Watch};
 use crate::room::{Inbox, Outbound, Session, outbound};
@@ -236,7 +237,13 @@ async fn join(app: &App, address: Option<IpAddr>, message: Join, out: Outbound) 
         Err(_) if is_open_watch && message.token.is_none() => Caller::nobody(),
         caller => caller?,
     };
-    app.rooms.enter(caller.at(address), message, out).await
+    let caller = caller.at(address);
+    let watched = (message.role == Role::Watch).then(|| (By::from(&caller), message.room.as_str().to_owned()));
+    let session = app.rooms.enter(caller, message, out).await?;
+    if let Some((by, room)) = watched {
+        app.audit.note(Action::WatchedLive, by, To { room: Some(room), ..To::default() });
+    }
+    Ok(session)
 }
 
 /// How many messages a client may send: a bucket of `burst` that fills at `rate`.

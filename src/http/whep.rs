@@ -12,6 +12,7 @@ use super::app::App;
 use super::caller::digest_of;
 use super::error::{Path, Problem, ProblemBody, Query};
 use super::whip::{SDP, created, new_session_id, text_body};
+use crate::audit::{Action, By, To};
 use crate::auth::{Caller, Grant};
 use crate::config::Watch;
 use crate::room::{Wanted, WebAction};
@@ -85,11 +86,13 @@ async fn start(app: App, room: &str, wanted: Wanted, request: Request) -> Result
     let offer = text_body(&app, SDP, Request::from_parts(parts, body)).await?;
     let id = new_session_id();
     let action = WebAction::View { id: id.clone(), wanted, offer };
+    let by = By::from(&caller);
     let answer = app.rooms.web_open(&room, (caller, credential), action).await.map_err(|refused| {
         let may_come = matches!(refused.code, ErrorCode::NobodyPublishes);
         let problem = Problem::from(refused);
         if may_come { problem.with_header(header::RETRY_AFTER, RETRY_SECONDS) } else { problem }
     })?;
+    app.audit.note(Action::WatchedLive, by, To { room: Some(room.as_str().to_owned()), ..To::default() });
     Ok(created(&app, &id, answer))
 }
 

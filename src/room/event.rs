@@ -1,7 +1,7 @@
 //! What a room tells its observers: facts, in order, without asking anything back.
 
 use reelay_signaling::{
-    ChatLine, Consent, ErrorCode, LeaveReason, ParticipantId, RecordingAction, RoomName, Source, TrackId,
+    ChatLine, Consent, ErrorCode, LeaveReason, Moderation, ParticipantId, RecordingAction, RoomName, Source, TrackId,
 };
 use tokio::sync::oneshot;
 
@@ -96,6 +96,20 @@ pub enum What {
         by: Option<String>,
         /// Wants to hear whether it was done.
         answer: oneshot::Sender<Result<(), ErrorCode>>,
+    },
+    /// A host, or the API, did something to others.
+    Moderated {
+        /// What.
+        moderation: Moderation,
+        /// The name of who did it.
+        by: Option<String>,
+    },
+    /// Somebody brought a token with other rights.
+    RightsChanged {
+        /// Who.
+        participant: ParticipantId,
+        /// The person behind.
+        person: String,
     },
     /// Viewers without a seat: how many now.
     Watchers(u32),

@@ -217,6 +217,12 @@ impl RoomState {
 
     /// A host, or the API, does something to others.
     pub fn moderate(&mut self, moderation: Moderation, by: Option<&str>) -> Result<(), Refusal> {
+        self.moderated(moderation.clone(), by)?;
+        self.tell(What::Moderated { moderation, by: by.map(str::to_owned) });
+        Ok(())
+    }
+
+    fn moderated(&mut self, moderation: Moderation, by: Option<&str>) -> Result<(), Refusal> {
         match moderation {
             Moderation::Mute { participant, source, kind } => {
                 let index = self.seat_of(&participant)?;

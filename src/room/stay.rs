@@ -175,6 +175,8 @@ impl RoomState {
         member.send(Arc::new(ServerMessage::Renewed { grants, in_ms }));
         self.members.insert(index, member);
         if has_changed {
+            let member = &self.members[index];
+            self.tell(What::RightsChanged { participant: member.id.clone(), person: member.person.clone() });
             self.show(index);
             self.sync_legs();
         }

@@ -1,16 +1,22 @@
 //! Carries a room's events to the recorder, and the recorder's wishes and state back to room, media and library.
 
-use reelay_signaling::{ErrorCode, RecordingAction};
+use reelay_signaling::{ErrorCode, Moderation, RecordingAction, TrackId};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::audit::{Action, Audit, By, To};
 use crate::media::{Command, Media, RoomKey};
 use crate::recording::intake::Intake;
 use crate::recording::{Accepted, Input, Recorder, Reply, Update};
 use crate::room::{RoomEvent, Rooms, What};
 
-/// Room events to the recorder, until the last room handle is gone.
-pub(super) async fn rooms_to_recorder(mut events: mpsc::Receiver<RoomEvent>, recorder: Recorder, media: Media) {
+/// Room events to the recorder and the audit log, until the last room handle is gone.
+pub(super) async fn rooms_to_recorder(
+    mut events: mpsc::Receiver<RoomEvent>,
+    (recorder, audit): (Recorder, Audit),
+    media: Media,
+) {
     while let Some(event) = events.recv().await {
+        note(&audit, &event);
         // The recorder closes files with the last packet before this, not with the last that it happened to see.
         if matches!(event.what, What::Left { .. } | What::Recording { .. } | What::Closed { .. }) {
             media.sync(event.room).await;
@@ -18,6 +24,30 @@ pub(super) async fn rooms_to_recorder(mut events: mpsc::Receiver<RoomEvent>, rec
         if let Some(input) = input_of(event) {
             recorder.tell(input);
         }
+    }
+}
+
+fn note(audit: &Audit, event: &RoomEvent) {
+    let to = |what: Option<String>| To { room: Some(event.name.as_str().to_owned()), recording: None, what };
+    match &event.what {
+        What::Moderated { moderation, by } => {
+            let by = By { name: by.clone(), ..By::default() };
+            match moderation {
+                Moderation::Mute { participant, source, kind } => {
+                    let track = TrackId { participant: participant.clone(), source: *source, kind: *kind };
+                    audit.note(Action::Muted, by, to(Some(track.to_string())));
+                }
+                Moderation::Remove { participant } => {
+                    audit.note(Action::Removed, by, to(Some(participant.to_string())));
+                }
+                Moderation::End => audit.note(Action::Ended, by, to(None)),
+            }
+        }
+        What::RightsChanged { participant, person } => {
+            let by = By { who: Some(person.clone()), ..By::default() };
+            audit.note(Action::RightsChanged, by, to(Some(participant.to_string())));
+        }
+        _ => {}
     }
 }
 
@@ -76,7 +106,7 @@ fn input_of(event: RoomEvent) -> Option<Input> {
             }
         }
         What::Closed { ended } => Input::RoomClosed { room, ended },
-        What::Watchers(_) => return None,
+        What::Watchers(_) | What::Moderated { .. } | What::RightsChanged { .. } => return None,
     })
 }
 

@@ -9,6 +9,7 @@ use reelay_signaling::Grants;
 use serde_json::{Value, json};
 
 use crate::harness::{Answer, Server, until};
+use crate::socket::Socket;
 
 const KEY: &str = "0123456789abcdef0123456789abcdef";
 const FILE: &str = "pabcdefghij-camera-1.webm";
@@ -141,4 +142,48 @@ fn events_of_a_room_are_heard_by_its_signed_url_only() {
     }
     let heard = String::from_utf8(events.chunk().unwrap()).unwrap();
     assert!(heard.contains(&id(2)) && !heard.contains(&id(1)), "{heard}");
+}
+
+#[test]
+fn audit_log_says_who_opened_watched_downloaded_deleted_and_moderated() {
+    let server = server();
+    let one = format!("/api/recordings/{}", id(1));
+    let everything: Vec<Grant> = Grant::ALL.into_iter().filter(|grant| *grant != Grant::Admin).collect();
+    let (mine, admin) = (token("one", &everything), token("", &[Grant::Admin]));
+    let manifest = get(&server, &one, &mine).json();
+    let media = &manifest["media"][FILE];
+    for door in ["url", "url", "thumb_url", "download_url"] {
+        server.get(media[door].as_str().unwrap());
+    }
+    assert_eq!(server.get(manifest["export_url"].as_str().unwrap()).status, 200);
+    let delete = |token: &str| server.request("DELETE", &one, &[("Authorization", token)]).status;
+    assert_eq!((delete(&token("two", &[Grant::Delete])), delete(&mine)), (403, 200));
+    let undo = server.request("POST", &format!("{one}/undo"), &[("Authorization", &admin)]);
+    assert_eq!(undo.status, 204);
+    let mut host = Socket::open(&server);
+    host.say(json!({"type": "join", "room": "one", "name": "Host", "token": mine.trim_start_matches("Bearer ")}));
+    host.wait("joined");
+    host.say(json!({"type": "moderate", "action": "end"}));
+    assert_eq!(host.end().as_deref(), Some("ended"));
+    let log = until("the whole log", || {
+        let log = get(&server, "/api/audit", &admin).json();
+        (log["entries"].as_array()?.last()?["action"] == "ended").then_some(log)
+    });
+    let actions: Vec<&str> = log["entries"].as_array().unwrap().iter().map(|e| e["action"].as_str().unwrap()).collect();
+    assert_eq!(actions, ["opened", "watched", "downloaded", "downloaded", "deleted", "restored", "ended"]);
+    let entry = |n: usize| &log["entries"][n];
+    assert_eq!((&entry(0)["recording"], &entry(0)["room"]), (&json!(id(1)), &json!("one")));
+    assert_eq!((&entry(1)["what"], &entry(1)["from"]), (&json!(FILE), &json!("127.0.0.1")));
+    assert_eq!(entry(6)["name"], "Host");
+    let page = get(&server, "/api/audit?after=2&limit=2", &admin).json();
+    assert_eq!((&page["entries"][0]["n"], &page["next"]), (&json!(3), &json!(4)));
+    let check = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_reelay"));
+        command.arg("audit").current_dir(server.dir.path()).output().unwrap()
+    };
+    assert!(check().status.success(), "{:?}", check());
+    let file = server.recordings().join("audit.jsonl");
+    let forged = fs::read_to_string(&file).unwrap().replace("\"deleted\"", "\"opened\"");
+    fs::write(&file, forged).unwrap();
+    assert!(String::from_utf8_lossy(&check().stderr).contains("line 5"), "{:?}", check());
 }

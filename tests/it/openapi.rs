@@ -40,6 +40,8 @@ fn answers_of_the_library_are_as_described() {
         ("GET", "/healthz", 200),
         ("GET", "/readyz", 200),
         ("GET", "/metrics", 200),
+        ("GET", "/api/audit", 200),
+        ("GET", "/api/audit?limit=0", 400),
         ("POST", &format!("{one}/undo"), 404),
         ("DELETE", &one, 200),
         ("DELETE", &one, 404),
