@@ -126,8 +126,10 @@ pub struct Entry {
 pub struct Audit {
     path: PathBuf,
     notes: SyncSender<Note>,
-    recent: Arc<Mutex<HashMap<(Action, By, To), Instant>>>,
+    recent: Arc<Mutex<Recent>>,
 }
+
+type Recent = HashMap<(Action, By, To), Instant>;
 
 /// Writes them, to be ended by its owner.
 pub struct AuditThread {
