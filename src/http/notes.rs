@@ -1,8 +1,8 @@
-//! `PATCH /api/recordings/{id}`: title, tags, and that it is to be kept.
+//! What people change about a recording afterwards: title, tags, that it is to be kept, and who is not in it any more.
 
 use axum::Json;
 use axum::extract::{FromRequest, Request, State};
-use reelay_signaling::{ErrorCode, RecordingId, RoomName};
+use reelay_signaling::{ErrorCode, ParticipantId, RecordingId, RoomName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -16,7 +16,7 @@ use crate::recording::library::LibraryError;
 use crate::recording::notes::Notes;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(annotate))
+    OpenApiRouter::new().routes(routes!(annotate)).routes(routes!(erase))
 }
 
 /// What is to change; what is missing stays.
@@ -89,4 +89,49 @@ async fn annotate(
         })?;
     app.events.manifest(room, &entry.summary);
     Ok(Json(NotesAnswer { title, tags, keep }))
+}
+
+/// What an erasure did.
+#[derive(Debug, Serialize, ToSchema)]
+struct ErasedAnswer {
+    /// Files that are gone.
+    files: usize,
+}
+
+/// Erase one person from a recording
+///
+/// All their files, what they wrote, and their name, in all their stays; for good, without undo. The others play on in
+/// sync. Refused while the recording runs or is to be kept.
+#[utoipa::path(
+    delete,
+    path = "/api/recordings/{id}/participants/{participant}",
+    tag = "recordings",
+    params(
+        ("id" = String, Path, description = "Recording"),
+        ("participant" = String, Path, description = "A stay of that person: `id` in the manifest's `participants`"),
+    ),
+    responses(
+        (status = 200, description = "They are gone", body = ErasedAnswer),
+        (status = 401, description = "`unauthorized`, `token-expired`", content_type = "application/problem+json", body = ProblemBody),
+        (status = 403, description = "`forbidden`", content_type = "application/problem+json", body = ProblemBody),
+        (status = 404, description = "`recording-not-found`, `participant-not-found`", content_type = "application/problem+json", body = ProblemBody),
+        (status = 409, description = "`recording-active`, `recording-kept`", content_type = "application/problem+json", body = ProblemBody),
+    )
+)]
+async fn erase(
+    State(app): State<App>,
+    caller: Caller,
+    Path((id, participant)): Path<(String, String)>,
+) -> Result<Json<ErasedAnswer>, Problem> {
+    let id: RecordingId = id.parse()?;
+    let room = app.library.find(&id).await.map_err(problem)?.room.parse::<RoomName>().ok();
+    caller.require(Grant::Delete, room.as_ref())?;
+    let nobody = || Problem::new(ErrorCode::ParticipantNotFound, "nobody of this id is in the recording");
+    let participant: ParticipantId = participant.parse().map_err(|_| nobody())?;
+    let (files, entry) = app.library.erase(&id, &participant).await.map_err(|error| match error {
+        LibraryError::NotFound => nobody(),
+        error => problem(error),
+    })?;
+    app.events.manifest(room, &entry.summary);
+    Ok(Json(ErasedAnswer { files }))
 }

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ring::digest::{Context, SHA256};
 
@@ -37,8 +38,22 @@ pub fn hash_recording(
     if !changed {
         return Ok(None);
     }
-    store::write_manifest(storage, folder, &manifest, Sureness::Power)?;
-    Ok(Some(manifest))
+    // Reading took its time; somebody may have been erased meanwhile.
+    let _edit = edit();
+    let mut now = store::read_manifest(folder)?;
+    for entry in &mut now.files {
+        if let Some(known) = manifest.files.iter().find(|known| known.file == entry.file) {
+            (entry.sha256, entry.hashed_at) = (known.sha256.clone(), known.hashed_at.clone());
+        }
+    }
+    store::write_manifest(storage, folder, &now, Sureness::Power)?;
+    Ok(Some(now))
+}
+
+/// Held while the manifest of a finished recording is changed: here, and by who erases a person.
+pub(super) fn edit() -> MutexGuard<'static, ()> {
+    static EDIT: Mutex<()> = Mutex::new(());
+    EDIT.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn hash_file(path: &Path, stop: &AtomicBool) -> io::Result<Option<String>> {

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use reelay_signaling::RecordingId;
+use reelay_signaling::{ParticipantId, RecordingId};
 use serde_json::Value;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 use super::catalog::{Catalog, CatalogError, Entry, EntryError, Found};
+use super::erase::erase;
 use super::notes::{Notes, NotesError};
 use super::shelf::{Folder, Place, Shelf};
 
@@ -136,6 +137,31 @@ impl Library {
         let entry = self.noted(manifest).await?;
         self.catalog.upsert(&entry, now_ms()).await?;
         Ok((notes, entry))
+    }
+
+    /// Erases the person of a stay from a finished recording, for good. Answers how many files went, and the new entry.
+    ///
+    /// # Errors
+    /// `NotFound` for no such recording or stay, `Active`, `Kept`, or the disk or database does not answer.
+    pub async fn erase(&self, id: &RecordingId, stay: &ParticipantId) -> Result<(usize, Entry), LibraryError> {
+        let _edit = self.edits.lock().await;
+        let found = self.find(id).await?;
+        if is_active(&found.state) {
+            return Err(LibraryError::Active(found.state));
+        }
+        if found.is_kept() {
+            return Err(LibraryError::Kept);
+        }
+        let (folder, stay) = (self.shelf.folder(id, Place::Shown), stay.clone());
+        let erased = blocking(move || erase(&folder, &stay).map_err(std::io::Error::other)).await?;
+        let erased = erased.ok_or(LibraryError::NotFound)?;
+        let manifest = serde_json::to_value(&erased.manifest).map_err(EntryError::from)?;
+        let mut entry = self.noted(manifest).await?;
+        let (shelf, folder) = (self.shelf.clone(), id.clone());
+        entry.chat = blocking(move || Ok(Some(shelf.chat(&folder, Place::Shown)))).await?;
+        self.catalog.upsert(&entry, now_ms()).await?;
+        info!(recording = %id, files = erased.files, "a person was erased from a recording");
+        Ok((erased.files, entry))
     }
 
     /// The entry of a manifest with its notes.

@@ -22,6 +22,7 @@ mod capture;
 mod clock;
 mod cluster;
 mod cuts;
+mod erase;
 mod events;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod faulty;

@@ -93,7 +93,8 @@ fn every_door_wants_a_token_that_allows_it() {
     assert_eq!(get(&server, &one, &mine).status, 200);
     assert_eq!(code(&get(&server, &two, &mine)), (403, "forbidden".into()));
     let saved = [format!("{}?download", doors[0]), format!("{one}/clip/{FILE}"), format!("{one}/export")];
-    for (method, path) in [("DELETE", one.clone())].into_iter().chain(saved.map(|path| ("GET", path))) {
+    let erasure = ("DELETE", format!("{one}/participants/pabcdefghij"));
+    for (method, path) in [("DELETE", one.clone()), erasure].into_iter().chain(saved.map(|path| ("GET", path))) {
         let answer = server.request(method, &path, &[("Authorization", &mine)]);
         assert_eq!(code(&answer), (403, "forbidden".into()), "{method} {path}");
     }

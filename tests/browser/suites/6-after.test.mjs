@@ -16,7 +16,8 @@ before(async () => {
   server = await startServer({ recordings: folder.path });
   const browser = await launch("chromium");
   const ana = await enter(browser, server.url, "talk", "Ana");
-  await sees(ana, "Ana").catch(() => {});
+  const bo = await enter(browser, server.url, "talk", "Bo");
+  await Promise.all([sees(ana, "Ana"), sees(bo, "Bo")]);
   const recording = await until("six seconds are on disk", async () => {
     const { rooms } = await api("/api/rooms");
     return rooms[0]?.recording.duration_ms >= 6_000 && rooms[0].recording;
@@ -102,6 +103,26 @@ for (const name of BROWSERS) {
     });
   });
 }
+
+test("one person is erased for good, and the others play on", { timeout: 90_000 }, async () => {
+  const browser = await launch("chromium");
+  // Near the end both are there.
+  const moment = Math.floor((await api(`/api/recordings/${id}`)).duration_ms / 1000) - 2;
+  const page = await openPage(browser, `${server.url}/recordings/${id}?t=${moment}`, { media: "none" });
+  const shown = () => page.evaluate(() => window.reelayTest.all("figure.tile").filter((tile) => !tile.hasAttribute("data-hidden")).length);
+  await until("two people", async () => (await shown()) === 2);
+  await page.getByRole("button", { name: "More", exact: true }).click();
+  await page.getByRole("button", { name: "Erase a person" }).click();
+  await page.getByLabel("Who").selectOption({ label: "Bo" });
+  assert.deepEqual(await scan(page), []);
+  await shoot(page, "replay-erase");
+  await page.getByRole("button", { name: "Erase for good" }).click();
+  await until("one is left", async () => (await shown()) === 1);
+  await until("and plays", () => page.evaluate(() => window.reelayTest.clocksOf(window.reelayTest.all("video.shown")).some((clock) => clock !== null)));
+  const manifest = JSON.stringify(await api(`/api/recordings/${id}`));
+  assert.ok(manifest.includes("Ana") && !manifest.includes("Bo\""), manifest);
+  await browser.close();
+});
 
 test("the menu fits every screen", { timeout: 60_000 }, async () => {
   for (const scheme of ["light", "dark"]) {

@@ -132,6 +132,8 @@ export const recordings = {
   manifest: (id: string, signal?: AbortSignal): Promise<Manifest> => request(`/api/recordings/${encodeURIComponent(id)}`, { signal }),
   remove: (id: string): Promise<unknown> => request(`/api/recordings/${encodeURIComponent(id)}`, { method: "DELETE" }),
   annotate: (id: string, change: Partial<Notes>): Promise<Notes> => request(`/api/recordings/${encodeURIComponent(id)}`, { method: "PATCH", json: change }),
+  erase: (id: string, participant: string): Promise<unknown> =>
+    request(`/api/recordings/${encodeURIComponent(id)}/participants/${encodeURIComponent(participant)}`, { method: "DELETE" }),
   restore: (id: string): Promise<unknown> => request(`/api/recordings/${encodeURIComponent(id)}/undo`, { method: "POST" }),
 };
 

@@ -1,11 +1,11 @@
 // What can be done with a recording besides watching it: name and tag it, keep it, save all or a part of it, delete it.
-// Fires `re-noted` with the new notes and `re-delete`.
+// Fires `re-noted` with the new notes, `re-erased` and `re-delete`.
 import { css, html, nothing } from "lit";
 import type { TemplateResult } from "lit";
 import { recordings, titleOf } from "../../client/library.ts";
 import type { Notes } from "../../client/library.ts";
 import { lanes } from "../../client/replay/model.ts";
-import type { Manifest } from "../../client/replay/model.ts";
+import type { Manifest, ManifestPerson } from "../../client/replay/model.ts";
 import { parseMoment } from "../../client/replay/when.ts";
 import { duration } from "../../words/format.ts";
 import { base, ReElement } from "../base.ts";
@@ -23,7 +23,7 @@ class ReReplayMore extends ReElement {
   declare manifest: Manifest;
   /** The playhead, in ms: a part is cut around it. */
   declare position: number;
-  declare private dialog: "notes" | "part" | null;
+  declare private dialog: "notes" | "part" | "erase" | null;
   declare private from: string;
   declare private to: string;
   /** Name of the file to cut, or `""` for everybody as ZIP. */
@@ -55,6 +55,25 @@ class ReReplayMore extends ReElement {
     void this.note({ title: String(fields.get("title")).trim(), tags });
   }
 
+  private async erase(): Promise<void> {
+    const human = this.people.find((one) => one.id === this.what) ?? this.people[0];
+    this.dialog = null;
+    if (!human) return;
+    try {
+      await recordings.erase(this.manifest.id, human.id);
+      toast({ text: this.words.replay.erased(human.name) });
+      this.dispatchEvent(new Event("re-erased"));
+    } catch {
+      toast({ text: this.words.replay.eraseFailed });
+    }
+  }
+
+  /** Everybody who is in the recording, once. */
+  private get people(): ManifestPerson[] {
+    const all = this.manifest.participants.filter((one) => one.recorded !== false);
+    return all.filter((one, i) => all.findIndex((other) => (other.person ?? other.id) === (one.person ?? one.id)) === i);
+  }
+
   private openPart(): void {
     this.from = duration(Math.max(0, this.position - AROUND_MS));
     this.to = duration(Math.min(this.manifest.duration_ms, this.position + AROUND_MS));
@@ -80,9 +99,10 @@ class ReReplayMore extends ReElement {
         <button class="item" aria-pressed=${keep} @click=${() => void this.note({ keep: !keep })}>${icon(keep ? "check" : "pin")}${w.keep}</button>
         ${whole ? html`<a class="item" href=${whole} download>${icon("download")}${w.saveAll}</a>
           <button class="item" @click=${this.openPart}>${icon("copy")}${w.savePart}</button>` : nothing}
+        ${this.people.length > 1 ? html`<button class="item danger" ?disabled=${keep} title=${keep ? w.keptHint : ""} @click=${() => { this.what = ""; this.dialog = "erase"; }}>${icon("close")}${w.erase}</button>` : nothing}
         <button class="item danger" ?disabled=${keep} title=${keep ? w.keptHint : ""} @click=${() => this.dispatchEvent(new Event("re-delete"))}>${icon("trash")}${w.delete}</button>
       </re-menu>
-      ${this.dialog === "notes" ? this.notesDialog() : nothing}${this.dialog === "part" ? this.partDialog() : nothing}`;
+      ${this.dialog === "notes" ? this.notesDialog() : nothing}${this.dialog === "part" ? this.partDialog() : nothing}${this.dialog === "erase" ? this.eraseDialog() : nothing}`;
   }
 
   private notesDialog(): TemplateResult {
@@ -94,6 +114,19 @@ class ReReplayMore extends ReElement {
       </form>
       <button slot="actions" @click=${() => (this.dialog = null)}>${this.words.common.cancel}</button>
       <button slot="actions" class="main" @click=${() => this.renderRoot.querySelector<HTMLFormElement>("#notes")?.requestSubmit()}>${w.saveNotes}</button>
+    </re-dialog>`;
+  }
+
+  private eraseDialog(): TemplateResult {
+    const w = this.words.replay;
+    return html`<re-dialog open .heading=${w.erase} @close=${() => (this.dialog = null)}>
+      <div class="form">
+        <label>${w.eraseWho}<select @change=${(event: Event) => (this.what = (event.target as HTMLSelectElement).value)}>
+          ${this.people.map((one) => html`<option value=${one.id}>${one.name}</option>`)}</select></label>
+        <p>${w.eraseHint}</p>
+      </div>
+      <button slot="actions" data-first @click=${() => (this.dialog = null)}>${this.words.common.cancel}</button>
+      <button slot="actions" class="danger" @click=${() => void this.erase()}>${w.eraseNow}</button>
     </re-dialog>`;
   }
 

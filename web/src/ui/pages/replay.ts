@@ -104,7 +104,7 @@ class RePageReplay extends ReElement {
         ${manifest.tags?.length ? html`<ul class="tags" aria-label=${w.tagsLabel}>${manifest.tags.map((tag) => html`<li><a href=${`${paths.library}?q=${encodeURIComponent(tag)}`}><bdi>${tag}</bdi></a></li>`)}</ul>` : nothing}</div>
       ${grows ? html`<span class="rec numbers"><span class="dot"></span>${w.growing}</span><a class="button small" href=${paths.room(manifest.room)}>${w.join}</a>` : nothing}
       <button class="small numbers" aria-label=${share} title=${share} @click=${() => this.share(at > 0 ? at : null)}>${icon("link")}<span class="word">${share}</span></button>
-      ${grows ? nothing : html`<re-replay-more .manifest=${manifest} .position=${this.position} @re-delete=${this.discard}
+      ${grows ? nothing : html`<re-replay-more .manifest=${manifest} .position=${this.position} @re-delete=${this.discard} @re-erased=${() => this.player?.refresh()}
         @re-noted=${(event: CustomEvent<Notes>) => (this.manifest = { ...manifest, ...event.detail })}></re-replay-more>`}
     </div>`;
   }

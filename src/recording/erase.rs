@@ -1,0 +1,162 @@
+//! Takes one person out of a finished recording for good: files, what they wrote, their name. The rest plays on in sync.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use reelay_signaling::ParticipantId;
+use serde_json::Value;
+
+use super::hash;
+use super::manifest::Manifest;
+use super::storage::{Disk, Storage};
+use super::store::{self, ReadError, Sureness};
+use crate::webm::index;
+
+/// What an erasure did.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Erased {
+    /// The manifest as it is now.
+    pub manifest: Manifest,
+    /// How many files are gone.
+    pub files: usize,
+}
+
+/// Erases the person of a stay, with all their stays in this recording. `None` when there is no such stay.
+/// What an end of the process leaves undone is done by the same call again.
+///
+/// # Errors
+/// When the folder cannot be read or written.
+pub fn erase(folder: &Path, participant: &ParticipantId) -> Result<Option<Erased>, ReadError> {
+    let _edit = hash::edit();
+    let mut manifest = store::read_manifest(folder)?;
+    let Some(person) = manifest.participants.iter().find(|person| person.id == *participant) else { return Ok(None) };
+    let key = person.person.clone();
+    let is_theirs = |id: &ParticipantId, person: &str| id == participant || (!key.is_empty() && person == key);
+    let stays: Vec<ParticipantId> =
+        manifest.participants.iter().filter(|one| is_theirs(&one.id, &one.person)).map(|one| one.id.clone()).collect();
+
+    // The files go first: if only a part gets done it is the part that matters.
+    let (theirs, others) = manifest.files.drain(..).partition(|file| is_theirs(&file.participant, &file.person));
+    manifest.files = others;
+    let theirs: Vec<super::SegmentEntry> = theirs;
+    for file in &theirs {
+        let path = folder.join(&file.file);
+        for path in [path.clone(), index::path_of(&path), path.with_extension("levels")] {
+            remove(&path)?;
+        }
+    }
+    let events = folder.join(EVENTS);
+    let lines = match fs::read_to_string(&events) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        text => Some(text?),
+    };
+    if let Some(lines) = lines {
+        let kept: String =
+            lines.lines().filter_map(|line| without(line, &stays, &key)).map(|line| line + "\n").collect();
+        replace(&events, kept.as_bytes())?;
+    }
+    for person in manifest.participants.iter_mut().filter(|person| stays.contains(&person.id)) {
+        (person.name, person.person, person.recorded) = (String::new(), String::new(), false);
+    }
+    if manifest.by.is_some() && others_named(&manifest).is_none() {
+        manifest.by = None;
+    }
+    store::write_manifest(&Disk, folder, &manifest, Sureness::Power)?;
+    Ok(Some(Erased { manifest, files: theirs.len() }))
+}
+
+// The one who started it stays named only while somebody of that name is left.
+fn others_named(manifest: &Manifest) -> Option<()> {
+    let by = manifest.by.as_deref()?;
+    manifest.participants.iter().any(|person| person.name == by).then_some(())
+}
+
+/// A line of `events.jsonl` without these stays; `None` if it is about one of them, or cannot be read.
+fn without(line: &str, stays: &[ParticipantId], key: &str) -> Option<String> {
+    let mut event: Value = serde_json::from_str(line).ok()?;
+    let is_stay = |value: &Value| value.as_str().is_some_and(|id| stays.iter().any(|stay| stay.as_str() == id));
+    if is_stay(&event["participant"]) || (!key.is_empty() && event["person"] == key) {
+        return None;
+    }
+    if let Some(Value::Array(several)) = event.get_mut("participants") {
+        several.retain(|one| !is_stay(one));
+    }
+    Some(event.to_string())
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let draft = path.with_extension("new");
+    fs::write(&draft, bytes)?;
+    fs::File::open(&draft)?.sync_data()?;
+    Disk.rename(&draft, path)
+}
+
+const EVENTS: &str = "events.jsonl";
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const ID: &str = "01920000-0000-7000-8000-000000000001";
+
+    #[test]
+    fn one_person_is_gone_with_everything_and_the_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join(ID);
+        fs::create_dir(&folder).unwrap();
+        // Ada was there twice, Bo once.
+        let stays = [("paaaaaaaaaa", "ada", "Ada"), ("pbbbbbbbbbb", "bo", "Bo"), ("pcccccccccc", "ada", "Ada")];
+        let people = stays.map(|(id, person, name)| json!({"id": id, "person": person, "name": name}));
+        let files = stays.map(|(id, person, name)| {
+            let file = format!("{id}-camera-1.webm");
+            for name in [file.clone(), file.replace(".webm", ".idx"), file.replace(".webm", ".levels")] {
+                fs::write(folder.join(name), "x").unwrap();
+            }
+            json!({"file": file, "participant": id, "person": person, "name": name, "source": "camera", "offset_ms": 7})
+        });
+        let manifest = json!({"version": 1, "id": ID, "room": "team", "state": "complete", "by": "Ada",
+            "started_at": "2026-11-20T10:00:00Z", "duration_ms": 9, "participants": people, "files": files});
+        fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
+        let events = [
+            json!({"type": "chat", "participant": "paaaaaaaaaa", "person": "ada", "text": "secret"}),
+            json!({"type": "speaking", "participants": ["paaaaaaaaaa", "pbbbbbbbbbb"]}),
+            json!({"type": "chat", "participant": "pbbbbbbbbbb", "person": "bo", "text": "open"}),
+        ];
+        fs::write(folder.join(EVENTS), events.map(|event| event.to_string() + "\n").concat()).unwrap();
+
+        let erased = erase(&folder, &"pcccccccccc".parse().unwrap()).unwrap().unwrap();
+        assert_eq!((erased.files, erased.manifest.files.len(), erased.manifest.duration_ms), (2, 1, 9));
+        assert_eq!(erased.manifest.by, None);
+        let mut left: Vec<String> =
+            fs::read_dir(&folder).unwrap().map(|item| item.unwrap().file_name().into_string().unwrap()).collect();
+        left.sort();
+        assert_eq!(
+            left,
+            [
+                "events.jsonl",
+                "manifest.json",
+                "pbbbbbbbbbb-camera-1.idx",
+                "pbbbbbbbbbb-camera-1.levels",
+                "pbbbbbbbbbb-camera-1.webm"
+            ]
+        );
+        for name in ["events.jsonl", "manifest.json"] {
+            let text = fs::read_to_string(folder.join(name)).unwrap();
+            assert!(!text.contains("Ada") && !text.contains("\"ada\"") && !text.contains("secret"), "{text}");
+            assert!(text.contains("bo"));
+        }
+        // Again, and for somebody who was never there.
+        assert_eq!(erase(&folder, &"pcccccccccc".parse().unwrap()).unwrap().unwrap().files, 0);
+        assert_eq!(erase(&folder, &"pddddddddda".parse().unwrap()).unwrap(), None);
+    }
+}
