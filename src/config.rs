@@ -24,6 +24,8 @@ pub struct Config {
     pub media: Media,
     /// What is recorded, and where.
     pub recording: Recording,
+    /// What is deleted to make room.
+    pub retention: Retention,
     /// Defaults of a room.
     pub room: Room,
     /// The index of the recordings.
@@ -107,6 +109,20 @@ pub struct Recording {
     pub capture_dir: Option<PathBuf>,
     /// How much all captures may take together; the oldest make room.
     pub capture_size: Size,
+}
+
+/// What is deleted to make room; nothing by default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Retention {
+    /// Recordings that ended longer ago go. Zero: age deletes nothing.
+    pub max_age: Span,
+    /// When all recordings together have more, the oldest go. Zero: size deletes nothing.
+    pub max_total: Size,
+    /// When the disk has less free, the oldest go. Zero: a full disk deletes nothing.
+    pub min_free: Size,
+    /// How often that is looked at.
+    pub every: Span,
 }
 
 /// Defaults of a room.
@@ -312,6 +328,12 @@ impl Default for Recording {
             capture_dir: None,
             capture_size: Size(1 << 30),
         }
+    }
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self { max_age: Span::from_secs(0), max_total: Size(0), min_free: Size(0), every: Span::from_secs(600) }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod bridge;
 mod greeting;
+mod retention;
 mod stop;
 
 use std::net::{SocketAddr, TcpListener};
@@ -92,6 +93,7 @@ async fn serve(mut config: Config, launch: Launch, started: Instant) -> anyhow::
         sockets: Arc::new(Semaphore::new(config.limits.sockets)),
         sockets_each: Places::new(config.limits.sockets_per_address),
         connections: Places::new(config.limits.connections_per_address),
+        retention: retention::rules(&config.retention),
         config: Arc::new(config),
         audit: audit.clone(),
         rooms: rooms.clone(),
@@ -115,6 +117,7 @@ async fn serve(mut config: Config, launch: Launch, started: Instant) -> anyhow::
     if let Some(tls) = tls.clone() {
         tasks.spawn(stop::reload_certificates(tls, app.config.clone()));
     }
+    tasks.spawn(retention::run(app.clone()));
     let serving = tokio::spawn(http::serve(listener, tls.map(|tls| tls.listener), app.clone()));
     greeting::print(&app);
     if let Some(path) = &launch.ready_file {

@@ -16,6 +16,7 @@ use crate::media::Media;
 use crate::places::Places;
 use crate::recording::Recorder;
 use crate::recording::library::Library;
+use crate::recording::retention::Rules;
 use crate::room::Rooms;
 
 /// The shared state of all doors; cheap to clone.
@@ -31,6 +32,8 @@ pub struct App {
     pub exports: Arc<Exports>,
     /// Where changes are told.
     pub events: Events,
+    /// What is deleted to make room.
+    pub retention: Rules,
     /// Who did what.
     pub audit: Audit,
     /// The live rooms.

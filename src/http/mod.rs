@@ -23,6 +23,7 @@ mod openapi;
 mod pace;
 mod range;
 mod recordings;
+mod retention;
 mod rooms;
 mod segment;
 mod signal;
@@ -64,6 +65,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(happened::routes())
         .merge(events::routes())
         .merge(audit::routes())
+        .merge(retention::routes())
         .merge(health::routes())
 }
 

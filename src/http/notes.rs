@@ -11,6 +11,7 @@ use utoipa_axum::routes;
 use super::app::App;
 use super::error::{Json as Body, Path, Problem, ProblemBody};
 use super::segment::problem;
+use crate::audit::{Action, By, To};
 use crate::auth::{Caller, Grant};
 use crate::recording::library::LibraryError;
 use crate::recording::notes::Notes;
@@ -87,6 +88,11 @@ async fn annotate(
             LibraryError::Notes(error) => Problem::new(ErrorCode::BadRequest, error.to_string()),
             error => problem(error),
         })?;
+    if let Some(keep) = change.keep {
+        let action = if keep { Action::Kept } else { Action::Released };
+        let to = To { room: Some(entry.room.clone()), recording: Some(id.to_string()), what: None };
+        app.audit.note(action, By::from(&caller), to);
+    }
     app.events.manifest(room, &entry.summary);
     Ok(Json(NotesAnswer { title, tags, keep }))
 }

@@ -12,6 +12,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{QueryBuilder, Row, SqlSafeStr, Sqlite, SqliteConnection, SqlitePool};
 
+use super::retention::Item;
 pub use entry::{Entry, EntryError, chat_of};
 
 /// The index over all recordings. Clones share one pool of connections.
@@ -218,6 +219,32 @@ impl Catalog {
     pub async fn deleted_before(&self, before_ms: i64) -> Result<Vec<RecordingId>, CatalogError> {
         let query = sqlx::query("SELECT id FROM recordings WHERE deleted_at_ms < ? ORDER BY deleted_at_ms LIMIT 1000");
         ids(query.bind(before_ms).fetch_all(&self.pool).await?)
+    }
+
+    /// Every recording that is not in the trash, for the rules of what is deleted.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn items(&self) -> Result<Vec<Item>, CatalogError> {
+        let query = sqlx::query(
+            "SELECT id, room, state, started_at_ms, duration_ms, size_bytes, coalesce(json_extract(summary, '$.keep'), 0) \
+             FROM recordings WHERE deleted_at_ms IS NULL",
+        );
+        let mut items = Vec::new();
+        for row in query.fetch_all(&self.pool).await? {
+            let Ok(id) = row.try_get::<&str, _>(0)?.parse() else { continue };
+            let (started_at_ms, duration_ms): (i64, i64) = (row.try_get(3)?, row.try_get(4)?);
+            items.push(Item {
+                id,
+                room: row.try_get(1)?,
+                is_active: super::library::is_active(row.try_get(2)?),
+                started_at_ms,
+                ended_at_ms: started_at_ms.saturating_add(duration_ms),
+                bytes: row.try_get::<i64, _>(5)?.max(0) as u64,
+                is_kept: row.try_get::<i64, _>(6)? != 0,
+            });
+        }
+        Ok(items)
     }
 
     /// Every recording that is known, with what is in the trash.

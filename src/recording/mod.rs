@@ -12,6 +12,7 @@ pub mod intake;
 pub mod library;
 pub mod notes;
 pub mod repair;
+pub mod retention;
 pub mod shelf;
 pub mod splice;
 pub mod storage;

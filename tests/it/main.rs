@@ -21,6 +21,7 @@ mod operation;
 mod publish;
 mod publisher;
 mod recorder;
+mod retention;
 mod secure;
 mod signaling;
 mod socket;

@@ -41,6 +41,7 @@ fn answers_of_the_library_are_as_described() {
         ("GET", "/readyz", 200),
         ("GET", "/metrics", 200),
         ("GET", "/api/audit", 200),
+        ("GET", "/api/retention", 200),
         ("GET", "/api/audit?limit=0", 400),
         ("POST", &format!("{one}/undo"), 404),
         ("DELETE", &one, 200),
