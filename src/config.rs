@@ -87,6 +87,8 @@ pub struct Media {
     pub turn_secret: String,
     /// How long those are good.
     pub turn_lifetime: Span,
+    /// Whether pages send their cameras in three sizes at once. Only the largest that comes is forwarded and recorded.
+    pub simulcast: bool,
 }
 
 /// What is recorded, and where.
@@ -313,6 +315,7 @@ impl Default for Media {
             turn_credential: String::new(),
             turn_secret: String::new(),
             turn_lifetime: Span::from_secs(12 * 3600),
+            simulcast: false,
         }
     }
 }

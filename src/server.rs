@@ -270,6 +270,7 @@ fn room_options(config: &Config) -> room::Options {
         may_record: config.recording.start != RecordingStart::Off,
         consent_required: config.consent_required(),
         ice_servers: IceServers::new(&config.media),
+        simulcast: config.media.simulcast,
         version: env!("CARGO_PKG_VERSION"),
     }
 }

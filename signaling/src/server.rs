@@ -139,6 +139,9 @@ pub struct Joined {
     pub watchers: u32,
     /// For `RTCPeerConnection`.
     pub ice_servers: Vec<IceServer>,
+    /// Whether a camera should be sent in several sizes.
+    #[serde(default)]
+    pub simulcast: bool,
     /// The server's version.
     pub version: String,
 }

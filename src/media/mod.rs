@@ -10,6 +10,7 @@ mod facade;
 mod flood;
 mod interceptors;
 mod keyframe;
+mod layers;
 mod leg;
 mod link;
 mod nack;

@@ -85,7 +85,7 @@ pub fn write_answer(
             for feedback in &codec.feedback {
                 put(format_args!("a=rtcp-fb:{pt} {feedback}"));
             }
-            if let Some(fmtp) = our_fmtp(codec.codec, &codec.fmtp) {
+            if let Some(fmtp) = our_fmtp(codec.codec, &codec.fmtp, start_bitrate(section)) {
                 put(format_args!("a=fmtp:{pt} {fmtp}"));
             }
             if let Some(rtx) = codec.rtx {
@@ -119,26 +119,28 @@ pub fn extensions(section: &Section) -> impl Iterator<Item = (u8, Extension)> + 
     section.extensions.iter().copied().filter(move |(_, extension)| is_wanted(*extension))
 }
 
-fn our_fmtp(codec: Codec, offered: &str) -> Option<String> {
+fn our_fmtp(codec: Codec, offered: &str, start: &str) -> Option<String> {
     match codec {
         Codec::Opus => {
             let is_stereo = parameters(offered).any(|p| p == ("sprop-stereo", "1"));
             Some(format!("minptime=10;useinbandfec=1{}", if is_stereo { ";stereo=1" } else { "" }))
         }
         // Chromium begins at 300 kbit/s and 360p otherwise, and takes half a minute to find its way up.
-        Codec::Vp8 => Some(START_BITRATE.into()),
-        Codec::Vp9 => Some(format!("profile-id=0;{START_BITRATE}")),
+        Codec::Vp8 => Some(start.into()),
+        Codec::Vp9 => Some(format!("profile-id=0;{start}")),
         // The level must match the offered one for Chromium to see the same codec in the answer.
         Codec::Av1 => {
             let offered: String = offered.chars().filter(|c| c.is_ascii_graphic()).take(200).collect();
             let separator = if offered.is_empty() { "" } else { ";" };
-            Some(format!("{offered}{separator}{START_BITRATE}"))
+            Some(format!("{offered}{separator}{start}"))
         }
     }
 }
 
-/// In kbit/s; a parameter of Chromium's that others pass over.
-const START_BITRATE: &str = "x-google-start-bitrate=1000";
+/// In kbit/s; a parameter of Chromium's that others pass over. Layers need more, or the highest is left out at first.
+fn start_bitrate(section: &Section) -> &'static str {
+    if section.rids.len() < 2 { "x-google-start-bitrate=1000" } else { "x-google-start-bitrate=1700" }
+}
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ use reelay_signaling::{Kind, TrackId};
 
 use crate::rtp::{av1, vp8, vp9};
 
+use super::layers::{Layers, MAX_LAYERS};
 use super::{Codec, InboundPacket, SenderReport, Tap, TapFrom, TapItem, TapPacket};
 
 /// The taps of one room.
@@ -34,8 +35,9 @@ struct TapState {
     tap: Tap,
     /// The layer that goes out.
     layer: Option<u8>,
-    /// When each layer was last heard.
-    heard: [Option<Instant>; MAX_LAYERS],
+    sent: Layers,
+    /// When the first packet came.
+    began: Option<Instant>,
     asked: Option<Instant>,
 }
 
@@ -43,7 +45,7 @@ impl Taps {
     /// Attaches a tap; the one before it on this track is gone. Returns false when it begins in the middle of the track.
     pub fn insert(&mut self, track: TrackId, tap: Tap, from: TapFrom) -> bool {
         let opening = self.openings.remove(&track).filter(|_| from == TapFrom::FirstPacket);
-        let state = TapState { tap, layer: None, heard: [None; MAX_LAYERS], asked: None };
+        let state = TapState { tap, layer: None, sent: Layers::default(), began: None, asked: None };
         self.by_track.insert(track.clone(), state);
         let items = opening.map(|opening| opening.items).unwrap_or_default();
         let is_from_start = !items.is_empty();
@@ -60,8 +62,7 @@ impl Taps {
     /// Takes a tap off.
     pub fn remove(&mut self, track: &TrackId) {
         if let Some(state) = self.by_track.remove(track) {
-            let began = state.heard.iter().flatten().min().copied();
-            self.openings.extend(began.map(|began| (track.clone(), Opening::over(began))));
+            self.openings.extend(state.began.map(|began| (track.clone(), Opening::over(began))));
         }
     }
 
@@ -80,8 +81,12 @@ impl Taps {
             return None;
         };
         let layer = packet.layer;
-        *state.heard.get_mut(usize::from(layer))? = Some(now);
-        let best = state.highest_live(now).unwrap_or(layer);
+        if usize::from(layer) >= MAX_LAYERS {
+            return None;
+        }
+        state.began.get_or_insert(now);
+        state.sent.on_packet(packet);
+        let best = state.sent.highest_live().unwrap_or(layer);
         let current = *state.layer.get_or_insert(layer);
         let mut wish = None;
         if best != current && layer == best {
@@ -114,7 +119,7 @@ impl Taps {
         self.tell(track, TapItem::Ended(kind));
         if let Some(state) = self.by_track.get_mut(track) {
             state.layer = None;
-            state.heard = [None; MAX_LAYERS];
+            (state.sent, state.began) = (Layers::default(), None);
         }
     }
 
@@ -148,13 +153,6 @@ impl Opening {
     }
 }
 
-impl TapState {
-    fn highest_live(&self, now: Instant) -> Option<u8> {
-        let is_live = |heard: &Option<Instant>| heard.is_some_and(|at| now.saturating_duration_since(at) < LAYER_LIFE);
-        self.heard.iter().rposition(is_live).map(|index| index as u8)
-    }
-}
-
 fn copied(packet: &InboundPacket) -> TapPacket {
     TapPacket {
         kind: packet.codec.kind(),
@@ -181,12 +179,9 @@ pub(super) fn starts_keyframe(codec: Codec, payload: &[u8]) -> bool {
     found.unwrap_or(false)
 }
 
-const MAX_LAYERS: usize = 4;
 const OPENING: Duration = Duration::from_secs(1);
 const OPENING_BYTES: usize = 2 * 1024 * 1024;
 const OPENING_ITEM_BYTES: usize = 64;
-// Screens at 1 to 5 frames a second pause that long between packets.
-const LAYER_LIFE: Duration = Duration::from_millis(1_500);
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
@@ -223,7 +218,7 @@ mod tests {
                 ssrc: 100 + u32::from(layer),
                 codec: Codec::Vp8,
                 seq: 1,
-                rtp_time: 1,
+                rtp_time: ms as u32 * 90,
                 marker: true,
                 audio_level: None,
                 arrival,
@@ -259,9 +254,11 @@ mod tests {
         let mut case = Case::new();
         case.packet(0, 1, KEYFRAME);
         case.packet(10, 0, DELTA);
-        assert_eq!(case.packet(1_000, 0, DELTA), None);
-        assert_eq!(case.packet(1_600, 0, DELTA), Some(0));
-        assert_eq!(case.packet(1_700, 0, KEYFRAME), None);
+        for ms in [43, 76, 109, 142, 175, 208, 241, 274] {
+            assert_eq!(case.packet(ms, 0, DELTA), None);
+        }
+        assert_eq!(case.packet(307, 0, DELTA), Some(0));
+        assert_eq!(case.packet(340, 0, KEYFRAME), None);
         assert_eq!(case.ssrcs(), [101, 100]);
     }
 

@@ -47,6 +47,8 @@ pub struct Options {
     pub consent_required: bool,
     /// For clients.
     pub ice_servers: IceServers,
+    /// Whether clients should send their cameras in several sizes.
+    pub simulcast: bool,
     /// The program's version, for clients.
     pub version: &'static str,
 }

@@ -311,6 +311,7 @@ impl RoomState {
             chat,
             watchers,
             ice_servers,
+            simulcast: self.options.simulcast,
             version: self.options.version.to_owned(),
         };
         member.send(Arc::new(ServerMessage::Joined(Box::new(joined))));

@@ -27,9 +27,11 @@ set -e
 ip link set lo up
 ip link add v0 type veth peer name v1
 ip addr add 10.77.0.1/24 dev v0
+ip addr add fd00:77::1/64 dev v0 nodad
 ip link set v0 up
 ip link set v1 up
 ip route add default via 10.77.0.254 dev v0
+ip -6 route add default via fd00:77::254 dev v0
 ip rule add pref 10 lookup local
 ip rule del pref 0
 exec "$@"`;

@@ -78,6 +78,9 @@ it("names what the sending side suffers from", () => {
   expect(ownTrouble([["1", { type: "outbound-rtp", kind: "video", qualityLimitationReason: "cpu" }]])).toBe("computer");
   expect(ownTrouble([["1", { type: "remote-inbound-rtp", fractionLost: 0.2 }]])).toBe("upload");
   expect(ownTrouble([["1", { type: "outbound-rtp", kind: "video", qualityLimitationReason: "none" }]])).toBe("none");
+  const layer = (frameHeight: number | undefined) => ({ type: "outbound-rtp", kind: "video", mid: "1", frameHeight, qualityLimitationReason: "bandwidth" });
+  expect(ownTrouble([["q", layer(180)], ["h", layer(360)], ["f", layer(undefined)]])).toBe("none");
+  expect(ownTrouble([["f", layer(undefined)], ["q", layer(180)]])).toBe("upload");
 });
 
 it("gives the figures that its judgement stands on", () => {

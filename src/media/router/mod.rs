@@ -11,6 +11,7 @@ use reelay_signaling::{Kind, ParticipantId, Source, TrackId};
 
 use super::cache::CachedPacket;
 use super::descriptor::Descriptor;
+use super::layers::Layers;
 use super::speaking::Speaking;
 use super::{InboundPacket, SenderReport};
 use subscription::{Repair, Subscription};
@@ -174,6 +175,7 @@ impl Router {
         let Some(&at) = self.by_id.get(id) else { return };
         if let Some(track) = &mut self.tracks[at] {
             track.layers.clear();
+            track.sent = Layers::default();
             for &subscriber in &track.subscribers {
                 if let Some(subscription) = &mut self.subscriptions[subscriber] {
                     subscription.interrupt();

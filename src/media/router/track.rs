@@ -7,6 +7,7 @@ use reelay_signaling::{Kind, TrackId};
 use crate::media::cache::{CachedPacket, HEADER_BYTES, Inserted, PacketCache};
 use crate::media::descriptor::Descriptor;
 use crate::media::keyframe::KeyframeRequests;
+use crate::media::layers::Layers;
 use crate::media::rewrite::{Incoming, SeqUnwrapper, SourceKey, ticks};
 use crate::media::{Codec, InboundPacket, SenderReport};
 
@@ -15,6 +16,7 @@ pub(super) struct Track {
     pub id: TrackId,
     pub codec: Codec,
     pub layers: Vec<Layer>,
+    pub sent: Layers,
     /// Indices of subscriptions.
     pub subscribers: Vec<usize>,
     pub is_blocked: bool,
@@ -35,18 +37,18 @@ pub(super) struct Layer {
     pending_since: Option<Instant>,
     pending_time: u32,
     pub keyframes: KeyframeRequests,
-    pub last_arrival: Instant,
     pub report: Option<SenderReport>,
 }
 
 impl Track {
     pub fn new(id: TrackId) -> Self {
         let codec = if id.kind == Kind::Audio { Codec::Opus } else { Codec::Vp8 };
-        Self { id, codec, layers: Vec::new(), subscribers: Vec::new(), is_blocked: false }
+        Self { id, codec, layers: Vec::new(), sent: Layers::default(), subscribers: Vec::new(), is_blocked: false }
     }
 
     /// The index of the layer that `packet` belongs to, and whether the layer or its SSRC is new.
     pub fn layer_of(&mut self, packet: &InboundPacket) -> (usize, bool) {
+        self.sent.on_packet(packet);
         let is_new_codec = std::mem::replace(&mut self.codec, packet.codec) != packet.codec;
         let Some(at) = self.layers.iter().position(|layer| layer.number == packet.layer) else {
             self.layers.push(Layer::new(packet));
@@ -57,16 +59,12 @@ impl Track {
         if is_new {
             layer.begin_life(packet);
         }
-        layer.last_arrival = packet.arrival;
         (at, is_new)
     }
 
-    /// The number of the highest layer that packets come from. When all are silent nothing changes, so that a
-    /// still screen is no reason to move.
+    /// The number of the highest layer that is sent.
     pub fn highest_live(&self) -> Option<u8> {
-        let newest = self.layers.iter().map(|layer| layer.last_arrival).max()?;
-        let is_live = |layer: &&Layer| newest.saturating_duration_since(layer.last_arrival) < LAYER_SILENCE;
-        self.layers.iter().filter(is_live).map(|layer| layer.number).max()
+        self.sent.highest_live()
     }
 
     pub fn layer(&mut self, number: u8) -> Option<&mut Layer> {
@@ -100,7 +98,6 @@ impl Layer {
             pending_since: None,
             pending_time: 0,
             keyframes: KeyframeRequests::default(),
-            last_arrival: packet.arrival,
             report: None,
         }
     }
@@ -242,7 +239,5 @@ impl CachedPacket {
 
 /// How long the packets of a frame wait for its last one; they mostly arrive together anyway.
 pub(super) const FRAME_WAIT: Duration = Duration::from_micros(1500);
-// Two frames at the slowest rate that a camera is sent with.
-const LAYER_SILENCE: Duration = Duration::from_millis(700);
 const MAX_PADDING: usize = 8;
 const MAX_STEP_S: i128 = 10;

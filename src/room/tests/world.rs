@@ -114,6 +114,7 @@ pub(super) fn options() -> Options {
         may_record: true,
         consent_required: false,
         ice_servers: IceServers::default(),
+        simulcast: false,
         version: "test",
     }
 }

@@ -98,6 +98,27 @@ export function reelay(args, options = {}) {
   return spawnSync(binary, args, { encoding: "utf8", timeout: 30_000, ...options });
 }
 
+/**
+ * Drops UDP in this namespace by a rule in the words of nft, such as "udp dport 5 numgen random mod 100 < 5".
+ * Gives how to end that; it says how many packets were dropped.
+ */
+export function drop(rule) {
+  const table = `reelay_${rule.replace(/[^a-z0-9]+/gi, "_")}`;
+  const nft = (...args) => {
+    const { status, stdout, stderr } = spawnSync("nft", args, { encoding: "utf8" });
+    if (status !== 0) {
+      throw new Error(`nft ${args.join(" ")}: ${stderr}`);
+    }
+    return stdout;
+  };
+  nft(`add table inet ${table}; add chain inet ${table} input { type filter hook input priority 0; }; add rule inet ${table} input ${rule} counter drop`);
+  return () => {
+    const dropped = Number(/packets (\d+)/.exec(nft("list", "table", "inet", table))?.[1]);
+    nft("delete", "table", "inet", table);
+    return dropped;
+  };
+}
+
 /** Cuts or mends everything that goes to a UDP port of this namespace. */
 export function udp(port, mode) {
   const verb = mode === "cut" ? "add" : "del";

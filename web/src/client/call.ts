@@ -249,7 +249,7 @@ export class Call extends Emitter<CallEvents> {
     this.openSubscriber();
     const { local } = this.options;
     if (local === null || !joined.grants.publish) return;
-    this.publisher = new Publisher(common);
+    this.publisher = new Publisher({ ...common, simulcast: joined.simulcast ?? false });
     this.sayMutes();
     this.publisher.start(local.outgoing("audio"), local.outgoing("video"), choices().originalSound);
     this.pathTimer = setTimeout(() => {

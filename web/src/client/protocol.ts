@@ -91,6 +91,7 @@ export interface Joined {
   chat: ChatLine[];
   watchers: number;
   ice_servers: IceServer[];
+  simulcast?: boolean;
   version: string;
 }
 

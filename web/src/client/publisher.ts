@@ -6,6 +6,8 @@ import { withStereo } from "./sdp.ts";
 
 export interface PublisherOptions {
   iceServers: IceServer[];
+  /** The camera in three sizes at once. */
+  simulcast: boolean;
   send: (message: ClientMessage) => void;
   /** At each change of `connectionState`. */
   onState: (state: RTCPeerConnectionState) => void;
@@ -180,12 +182,19 @@ export class Publisher {
   private add(source: Source, kind: Kind, track: MediaStreamTrack | null): Line {
     const transceiver = this.connection.addTransceiver(track ?? kind, {
       direction: "sendonly",
-      sendEncodings: [encoding(source, kind, this.stereo)],
+      sendEncodings: this.encodings(source, kind),
     });
     prefer(transceiver, kind);
     const line = { source, kind, transceiver };
     this.lines.push(line);
     return line;
+  }
+
+  /** A camera in 720p30 at most; a screen may take more for its text. */
+  private encodings(source: Source, kind: Kind): RTCRtpEncodingParameters[] {
+    if (kind === "audio") return [{ maxBitrate: source === "camera" && !this.stereo ? VOICE_BPS : MUSIC_BPS }];
+    if (source !== "camera") return [{ maxBitrate: 2_500_000, maxFramerate: 30 }];
+    return (this.options.simulcast ? LAYERS : [{ maxBitrate: CAMERA_BPS }]).map((layer) => ({ ...layer, maxFramerate: 30 }));
   }
 
   /** Left to itself Chromium begins small and grows for longer than people wait: full size first, the network's measure later. */
@@ -270,12 +279,6 @@ async function degrade(sender: RTCRtpSender, degradationPreference: RTCDegradati
   }
 }
 
-/** One layer, 720p30 at most; a screen may take more for its text. */
-function encoding(source: Source, kind: Kind, stereo: boolean): RTCRtpEncodingParameters {
-  if (kind === "audio") return { maxBitrate: source === "camera" && !stereo ? VOICE_BPS : MUSIC_BPS };
-  return source === "camera" ? { maxBitrate: 1_700_000, maxFramerate: 30 } : { maxBitrate: 2_500_000, maxFramerate: 30 };
-}
-
 /** VP8 and Opus first; RED, and what the server cannot record, out. */
 function prefer(transceiver: RTCRtpTransceiver, kind: Kind): void {
   const all = RTCRtpSender.getCapabilities?.(kind)?.codecs ?? [];
@@ -293,6 +296,13 @@ const PREFERRED: Record<Kind, string[]> = {
   audio: ["audio/opus", "audio/telephone-event"],
   video: ["video/vp8", "video/vp9", "video/av1", "video/rtx"],
 };
+const CAMERA_BPS = 1_700_000;
+/** The smallest first, as the specification wants them. */
+const LAYERS: RTCRtpEncodingParameters[] = [
+  { rid: "q", scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+  { rid: "h", scaleResolutionDownBy: 2, maxBitrate: 500_000 },
+  { rid: "f", scaleResolutionDownBy: 1, maxBitrate: CAMERA_BPS },
+];
 const FULL_SIZE_FIRST_MS = 20_000;
 const VOICE_BPS = 48_000;
 const MUSIC_BPS = 128_000;

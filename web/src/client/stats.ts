@@ -124,12 +124,18 @@ export function samplesOf(
 export function ownTrouble(report: Iterable<readonly [string, Record<string, unknown>]>): OwnTrouble {
   let isSlow = false;
   let isLossy = false;
+  /** Of each m-line the largest layer that is sent: what it does without is the trouble, not what small ones are for. */
+  const largest = new Map<unknown, { height: number; reason: unknown }>();
   for (const [, entry] of report) {
     if (entry["type"] === "outbound-rtp" && entry["kind"] === "video") {
-      if (entry["qualityLimitationReason"] === "cpu") isSlow = true;
-      if (entry["qualityLimitationReason"] === "bandwidth" && number(entry["frameHeight"]) > 0 && number(entry["frameHeight"]) < 360) isLossy = true;
+      const height = number(entry["frameHeight"]);
+      if (height >= (largest.get(entry["mid"])?.height ?? 0)) largest.set(entry["mid"], { height, reason: entry["qualityLimitationReason"] });
     }
     if (entry["type"] === "remote-inbound-rtp" && number(entry["fractionLost"]) >= 0.08) isLossy = true;
+  }
+  for (const { height, reason } of largest.values()) {
+    if (reason === "cpu") isSlow = true;
+    if (reason === "bandwidth" && height > 0 && height < 360) isLossy = true;
   }
   if (isLossy) return "upload";
   return isSlow ? "computer" : "none";
