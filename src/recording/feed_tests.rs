@@ -9,6 +9,8 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 
+#[path = "feed_tests/begin.rs"]
+mod begin;
 #[path = "feed_tests/hours.rs"]
 mod hours;
 
@@ -545,17 +547,6 @@ proptest! {
         let (blocks, _) = call.finish();
         prop_assert!(blocks.len() < 20_000, "{} blocks", blocks.len());
     }
-}
-
-#[test]
-fn call_that_begins_with_a_keyframe_is_not_asked_for_another() {
-    let mut call = Call::both();
-    let arrivals = merged(vec![
-        audio().send(0, 4 * SECOND, call.zero, &steady, 21),
-        video().send(0, 4 * SECOND, call.zero, &steady, 22),
-    ]);
-    call.run(&arrivals, 4 * SECOND);
-    assert!(call.keyframes_wanted.is_empty(), "{:?}", call.keyframes_wanted);
 }
 
 #[test]

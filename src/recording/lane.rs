@@ -50,6 +50,8 @@ pub struct Line {
     pub flow: Flow,
     /// Why it sends nothing, if it does not.
     pub cause: &'static str,
+    /// Why it was known to send nothing since the last real block.
+    pub was_off: Option<&'static str>,
     /// Not written yet.
     pub queue: VecDeque<(MediaTime, Block)>,
     /// Of the last block that came in.
@@ -61,7 +63,15 @@ pub struct Line {
 impl Line {
     /// Nothing yet, and nothing expected.
     pub fn new(kind: Kind) -> Self {
-        Self { kind, flow: Flow::Off, cause: "silence", queue: VecDeque::new(), pushed: None, last_ms: None }
+        Self {
+            kind,
+            flow: Flow::Off,
+            cause: "silence",
+            was_off: None,
+            queue: VecDeque::new(),
+            pushed: None,
+            last_ms: None,
+        }
     }
 
     /// Takes a block.
@@ -73,14 +83,23 @@ impl Line {
         self.queue.push_back((at, block));
     }
 
-    /// No frame of this track will come for a time before this.
-    pub fn passed(&self, now: MediaTime) -> MediaTime {
-        let hold = match self.flow {
+    /// Why nothing came lately, as far as is known.
+    pub fn why_quiet(&self) -> &'static str {
+        self.was_off.unwrap_or(self.cause)
+    }
+
+    /// How late a frame of this track may still come.
+    pub fn hold(&self) -> i64 {
+        match self.flow {
             Flow::Off => QUIET_OFF_US,
             Flow::Live => QUIET_LIVE_US,
             Flow::Held => QUIET_HELD_US,
-        };
-        (now + -hold).max(self.pushed.unwrap_or(MediaTime::from_us(i64::MIN / 2)))
+        }
+    }
+
+    /// No frame of this track will come for a time before this.
+    pub fn passed(&self, now: MediaTime) -> MediaTime {
+        (now + -self.hold()).max(self.pushed.unwrap_or(MediaTime::from_us(i64::MIN / 2)))
     }
 }
 

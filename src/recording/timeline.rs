@@ -129,6 +129,7 @@ impl Timeline {
         }
         self.first_push.get_or_insert(at);
         self.audio.ahead_us = 0;
+        self.audio.line.was_off = None;
         self.audio.sound_end = self.audio.sound_end + duration_us;
         self.audio.stamp_end = at + duration_us;
         self.audio.line.push(at, block(Kind::Audio, frame, duration_us));
@@ -152,10 +153,11 @@ impl Timeline {
         let lasted = video.last_real.map_or(0, |last| at - last);
         let is_gap = lasted > if frame.lost_before > 0 { FREEZE_US } else { VIDEO_GAP_US };
         if is_gap && let Some(from) = video.last_real {
-            let cause = if frame.lost_before > 0 { "loss" } else { video.line.cause };
+            let cause = if frame.lost_before > 0 { "loss" } else { video.line.why_quiet() };
             self.note_gap(Kind::Video, from, at, cause);
         }
         self.video.filled_from = None;
+        self.video.line.was_off = None;
         self.video.last_real = Some(at);
         self.video.last = Some(at);
         self.video.line.push(at, block(Kind::Video, frame, 0));
@@ -167,6 +169,9 @@ impl Timeline {
         let line = self.line_mut(kind);
         line.flow = flow;
         line.cause = cause;
+        if flow == Flow::Off {
+            line.was_off = Some(cause);
+        }
     }
 
     /// Frames that follow cannot be decoded without a keyframe: something was cut out.
@@ -196,7 +201,7 @@ impl Timeline {
             let until = now + -quiet;
             let missing = until - self.audio.stamp_end;
             if missing >= FILL_US {
-                let cause = self.audio.line.cause;
+                let cause = self.audio.line.why_quiet();
                 self.fill_audio(missing, cause);
             }
         }
@@ -219,7 +224,7 @@ impl Timeline {
             // It goes past this block, so that the next one of it is not moved either.
             let missing = at - self.audio.stamp_end;
             if other == Kind::Audio && missing >= SHORTEST_US {
-                let cause = self.audio.line.cause;
+                let cause = self.audio.line.why_quiet();
                 self.fill_audio((missing + FILL_US - 1) / FILL_US * FILL_US, cause);
                 return self.take(Kind::Audio);
             }
@@ -326,7 +331,7 @@ impl Timeline {
             }
             None => lag.max(0),
         };
-        let cause = if lost > 0 { "loss" } else { self.audio.line.cause };
+        let cause = if lost > 0 { "loss" } else { self.audio.line.why_quiet() };
         if fill >= SHORTEST_US {
             self.fill_audio(fill.min(lag.max(0) + FILL_US), cause);
         }
@@ -374,10 +379,10 @@ impl Timeline {
     fn fill_video(&mut self, base: MediaTime, now: MediaTime, unanswered: bool) {
         let last = self.video.last.unwrap_or(base);
         let silent = now - last;
-        let is_due = if self.video.filled_from.is_some() {
-            silent >= FILL_VIDEO_US + QUIET_OFF_US
-        } else if self.video.last_real.is_none() {
-            silent >= FILL_VIDEO_US
+        // A picture that is here and waits for its place, or may be under way, comes before a fill.
+        let quiet = self.video.line.hold();
+        let is_due = if self.video.filled_from.is_some() || self.video.last_real.is_none() {
+            silent >= FILL_VIDEO_US + quiet
         } else if self.video.line.flow == Flow::Off {
             silent >= FILL_VIDEO_US + QUIET_OFF_US
         } else {
@@ -387,7 +392,7 @@ impl Timeline {
             return;
         }
         let mut at = last;
-        while now - at >= FILL_VIDEO_US + QUIET_OFF_US {
+        while now - at >= FILL_VIDEO_US + quiet {
             at = at + FILL_VIDEO_US;
             self.fill_video_at(at);
         }

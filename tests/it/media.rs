@@ -27,6 +27,8 @@ pub struct Sender {
     pub rtp_time: u32,
     /// How long a packet is under way.
     pub delay: Duration,
+    /// What its wall clock shows at the start.
+    pub wall_ms: u64,
     /// Other pictures than the clip's.
     pub video: Option<Vec<Frame>>,
 }
@@ -35,7 +37,7 @@ impl Sender {
     /// One that is about to wrap all its numbers.
     pub fn new(start: Instant, rounds: u64) -> Self {
         let delay = Duration::from_millis(10);
-        Self { start, rounds, ssrc: 1000, seq: 65_500, rtp_time: u32::MAX - 100_000, delay, video: None }
+        Self { start, rounds, ssrc: 1000, seq: 65_500, rtp_time: u32::MAX - 100_000, delay, wall_ms: 0, video: None }
     }
 
     /// The frames that are sent, in order.
@@ -64,7 +66,8 @@ impl Sender {
             let arrival = self.start + sent + self.delay;
             if frame.time_ms >= next_report_ms {
                 next_report_ms += 1000;
-                let ntp = NtpTime::from_us(3_900_000_000_000_000 + sent.as_micros() as i64).0;
+                let ntp =
+                    NtpTime::from_us(3_900_000_000_000_000 + self.wall_ms as i64 * 1000 + sent.as_micros() as i64).0;
                 items.push((arrival, TapItem::Report(SenderReport { kind, ssrc, ntp, rtp_time, arrival })));
             }
             let payloads =

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use super::*;
 use crate::recording::file::{self, SegmentFile};
 use crate::recording::storage::Disk;
-use crate::webm::{AudioTrack, Header};
+use crate::webm::scan::{Item, OnDamage, Walker};
+use crate::webm::{AudioTrack, Header, VideoCodec, VideoTrack};
 
 /// Changes what arrives of reports: drops some, falsifies others.
 fn reports(list: &mut Vec<Arrival>, mut change: impl FnMut(i64, &mut SenderReport) -> bool) {
@@ -58,33 +59,62 @@ fn ten_hours_without_any_report_stay_in_sync_by_arrival() {
     }
 }
 
-/// An hour of sound as `ffmpeg -i x.webm -f wav` plays it, which goes by lengths and not by times; in seconds.
-fn played_hour(drift_ppm: f64, packets: &[Vec<u8>]) -> (f64, Feed) {
-    let mut call = Call::new(Shape { audio: true, video: None });
-    let mut arrivals = Source { drift_ppm, ..audio() }.send(0, HOUR, call.zero, &steady, 41);
-    let mut next = packets.iter().cycle();
-    for arrival in &mut arrivals {
-        if let (TapItem::Packet(packet), Some(sound)) = (&mut arrival.item, next.next()) {
-            packet.payload = sound.clone().into();
-        }
+/// What ffmpeg's sources describe, encoded and taken apart: pictures and packets of sound.
+fn encoded(seconds: u32, picture: &str, sound: &str) -> [Vec<Bytes>; 2] {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("a.webm");
+    ffmpeg(&[
+        &["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound, "-t", &seconds.to_string()],
+        &["-c:v", "libvpx", "-b:v", "50k", "-g", "10", "-keyint_min", "10", "-auto-alt-ref", "0"][..],
+        &["-c:a", "libopus", "-b:a", "16k", "-application", "lowdelay", path.to_str().expect("a path of ours")],
+    ]);
+    let bytes = std::fs::read(&path).expect("it was made");
+    let front = crate::webm::front::read(&bytes[..], bytes.len() as u64).expect("it is WebM");
+    let first = front.first_cluster_at.expect("it has clusters");
+    let mut walker = Walker::new(&bytes[..], first, bytes.len() as u64, OnDamage::Stop);
+    let mut tracks = [Vec::new(), Vec::new()];
+    while let Some(item) = walker.next_item().expect("it is in memory") {
+        let Item::Block(block) = item else { continue };
+        let data = Bytes::copy_from_slice(&bytes[block.data_at as usize..][..block.data_len as usize]);
+        let kind = if block.track == 1 { Kind::Video } else { Kind::Audio };
+        tracks[kind as usize].push(data);
     }
-    call.run(&arrivals, HOUR + SECOND);
+    tracks
+}
+
+/// Puts real pictures and sound, over and over, into what is sent.
+fn play(arrivals: &mut [Arrival], tracks: &[Vec<Bytes>; 2]) {
+    let mut next = [0, 0];
+    for arrival in arrivals {
+        let TapItem::Packet(packet) = &mut arrival.item else { continue };
+        let (track, n) = (&tracks[packet.kind as usize], &mut next[packet.kind as usize]);
+        let data = &track[*n % track.len()];
+        packet.payload = match packet.kind {
+            Kind::Video => [&[0x90, 0x80, (*n >> 8) as u8 | 0x80, *n as u8], &data[..]].concat().into(),
+            Kind::Audio => data.clone(),
+        };
+        *n += 1;
+    }
+}
+
+/// The blocks of a call of an hour, as a file that is sound.
+fn hour(mut call: Call, arrivals: &[Arrival], path: &Path) -> Feed {
+    let video = call.feed.shape().video.map(|_| VideoTrack { codec: VideoCodec::Vp8, size: None });
+    call.run(arrivals, HOUR + SECOND);
     let (blocks, feed) = call.finish();
     let end_ms = blocks.last().map_or(0, |block| block.time_ms + 20);
-    assert!((3_599_900..3_600_100).contains(&end_ms), "the file ends at {end_ms} ms");
-    let dir = tempfile::tempdir().expect("a folder");
-    let path = dir.path().join("hour.webm");
-    let header = Header { video: None, audio: Some(AudioTrack { channels: 1 }), date_ms: 0, name: String::new() };
-    let mut file = SegmentFile::create(Arc::new(Disk), &path, &header).expect("a file");
+    assert!((3_599_900..3_600_150).contains(&end_ms), "the file ends at {end_ms} ms");
+    let header = Header { video, audio: Some(AudioTrack { channels: 1 }), date_ms: 0, name: String::new() };
+    let mut file = SegmentFile::create(Arc::new(Disk), path, &header).expect("a file");
     for block in &blocks {
         let file::Written::At(_) = file
             .write(file::Block {
                 kind: block.kind,
                 time_ms: block.time_ms,
-                keyframe: true,
+                keyframe: block.is_keyframe,
                 fill: block.is_fill,
                 data: &block.data,
-                size: None,
+                size: block.size,
             })
             .expect("there is room")
         else {
@@ -92,48 +122,89 @@ fn played_hour(drift_ppm: f64, packets: &[Vec<u8>]) -> (f64, Feed) {
         };
     }
     file.close().expect("it is closed");
-    check_sound(&path);
-    (seconds_of_wav(&path), feed)
-}
-
-fn check_sound(path: &Path) {
     let bytes = std::fs::read(path).expect("it is there");
     let said = crate::webm::check::check(&bytes[..], bytes.len() as u64, crate::webm::check::State::Closed);
     let said = said.expect("it is a file of ours");
     assert!(said.is_sound(), "{:?}", said.faults);
+    feed
 }
 
-fn seconds_of_wav(path: &Path) -> f64 {
-    let wav = path.with_extension("wav");
-    let output = Command::new("ffmpeg")
-        .args(["-v", "warning", "-xerror", "-i"])
-        .arg(path)
-        .args(["-ar", "8000", "-ac", "1", "-c:a", "pcm_u8"])
-        .arg(&wav)
-        .output()
-        .expect("ffmpeg is needed");
+fn ffmpeg(arguments: &[&[&str]]) -> Vec<u8> {
+    let arguments = arguments.concat();
+    let output = Command::new("ffmpeg").args(["-nostdin", "-v", "error"]).args(arguments).output();
+    let output = output.expect("ffmpeg is needed");
     assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
-    let bytes = std::fs::metadata(&wav).expect("it was made").len();
-    // A RIFF header of less than 100 bytes is a hundredth of a second.
-    (bytes - 44) as f64 / 8000.0
+    output.stdout
 }
 
-/// Packets of a tone, and of silence.
-fn tone() -> Vec<Vec<u8>> {
-    let file = include_bytes!("../../../tests/data/clip.ogg");
-    let mut clip = crate::cli::client::clip::Clip::default();
-    clip.add(file).expect("it is an Ogg file");
-    clip.audio.iter().map(|unit| unit.data.to_vec()).collect()
+/// The sound as it is played by lengths, not by times: 8,000 samples a second.
+fn wave(path: &Path) -> Vec<i16> {
+    let path = path.to_str().expect("a path of ours");
+    let bytes = ffmpeg(&[&["-i", path, "-map", "0:a", "-ar", "8000", "-ac", "1", "-f", "s16le", "pipe:1"]]);
+    bytes.chunks_exact(2).map(|sample| i16::from_le_bytes([sample[0], sample[1]])).collect()
 }
 
 #[test]
-fn an_hour_of_a_fast_or_slow_sender_plays_as_an_hour_without_its_times_too() {
-    let silence = vec![vec![0xf8, 0xff, 0xfe]];
-    for (drift_ppm, packets) in [(100.0, &tone()), (-100.0, &silence)] {
-        let (seconds, feed) = played_hour(drift_ppm, packets);
-        assert!((seconds - 3600.0).abs() < 0.040, "{seconds} s at {drift_ppm} ppm");
-        let (surplus, filled) = (feed.timeline().surplus, feed.timeline().filled_audio_us / 20_000);
-        let expected = if drift_ppm > 0.0 { (16..=18, 0..=0) } else { (0..=0, 16..=18) };
-        assert!(expected.0.contains(&surplus) && expected.1.contains(&filled), "{surplus} left out, {filled} filled");
+fn an_hour_of_a_slow_sender_plays_as_an_hour_without_its_times_too() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("hour.webm");
+    let call = Call::new(Shape { audio: true, video: None });
+    let mut arrivals = Source { drift_ppm: -100.0, ..audio() }.send(0, HOUR, call.zero, &steady, 41);
+    let silence = vec![Bytes::from_static(&[0xf8, 0xff, 0xfe])];
+    play(&mut arrivals, &[silence, Vec::new()]);
+    let feed = hour(call, &arrivals, &path);
+    let seconds = wave(&path).len() as f64 / 8000.0;
+    assert!((seconds - 3600.0).abs() < 0.040, "{seconds} s");
+    let (surplus, filled) = (feed.timeline().surplus, feed.timeline().filled_audio_us / 20_000);
+    assert!(surplus == 0 && (16..=18).contains(&filled), "{surplus} left out, {filled} filled");
+}
+
+#[test]
+fn an_hour_of_a_fast_sender_plays_as_an_hour_and_each_beep_is_with_its_flash() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let path = dir.path().join("hour.webm");
+    let call = Call::both();
+    // One second of both, 10 pictures a second: white first, and loud.
+    let flash = "color=black:s=64x36:r=10,drawbox=c=white:t=fill:enable='lt(mod(n,10),2)'";
+    let beep = "aevalsrc='0.01*(random(0)-0.5)+if(lt(mod(t,1),0.1),0.7*sin(2*PI*1000*t),0)':s=48000";
+    let tracks = encoded(10, flash, beep);
+    let sound = Source { drift_ppm: 100.0, ..audio() };
+    let picture = Source { drift_ppm: 100.0, frame_us: 100_000, ..video() };
+    let mut arrivals =
+        merged(vec![sound.send(0, HOUR, call.zero, &steady, 42), picture.send(0, HOUR, call.zero, &steady, 43)]);
+    play(&mut arrivals, &[tracks[0][..500].to_vec(), tracks[1][..100].to_vec()]);
+    let feed = hour(call, &arrivals, &path);
+    let wave = wave(&path);
+    let seconds = wave.len() as f64 / 8000.0;
+    assert!((seconds - 3600.0).abs() < 0.040, "{seconds} s");
+    assert!((16..=18).contains(&feed.timeline().surplus), "{} left out", feed.timeline().surplus);
+    let (mut beeps, mut quiet) = (Vec::new(), usize::MAX);
+    for (n, sample) in wave.iter().enumerate() {
+        let is_loud = sample.unsigned_abs() > 6_000;
+        if is_loud && quiet > 2_400 {
+            beeps.push(n as f64 / 8.0);
+        }
+        quiet = if is_loud { 0 } else { quiet.saturating_add(1) };
     }
+    let print = "signalstats,metadata=mode=print:key=lavfi.signalstats.YAVG:file=-";
+    // By the file's own times, not by steps of a guessed frame rate.
+    let by_times = ["-fps_mode", "passthrough", "-enc_time_base", "-1", "-f", "null", "-"];
+    let text = ffmpeg(&[&["-i", path.to_str().expect("ours"), "-map", "0:v", "-vf", print], &by_times]);
+    let (mut flashes, mut at, mut was_white) = (Vec::new(), 0.0, false);
+    for line in String::from_utf8_lossy(&text).lines() {
+        if let Some((_, time)) = line.split_once("pts_time:") {
+            at = time.trim().parse::<f64>().expect("a time") * 1000.0;
+        } else if let Some((_, bright)) = line.split_once("YAVG=") {
+            let is_white = bright.trim().parse::<f64>().expect("a number") > 128.0;
+            if is_white && !was_white {
+                flashes.push(at);
+            }
+            was_white = is_white;
+        }
+    }
+    // The sender's hour is 0.36 s shorter: it begins one second more.
+    assert_eq!((flashes.len(), beeps.len()), (3601, 3601));
+    let worst = flashes.iter().zip(&beeps).map(|(flash, beep)| (beep - flash).abs()).fold(0.0, f64::max);
+    println!("{worst} ms apart at most");
+    assert!(worst < 40.0, "{worst} ms apart");
 }
