@@ -108,7 +108,12 @@ async fn serve(mut config: Config, launch: Launch, started: Instant) -> anyhow::
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(bridge::rooms_to_recorder(from_rooms, (recorder.clone(), audit), media.clone()));
     let intake = Intake::default();
-    let updates = tokio::spawn(bridge::recorder_to_all(from_recorder, (rooms.clone(), media), intake.clone()));
+    let updates = tokio::spawn(bridge::recorder_to_all(
+        from_recorder,
+        (rooms.clone(), media),
+        intake.clone(),
+        app.events.clone(),
+    ));
     let (lister, events) = (library.clone(), app.events.clone());
     tasks.spawn(async move {
         intake.run(&lister, |entry| events.manifest(entry.room.parse().ok(), &entry.summary)).await;

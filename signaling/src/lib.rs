@@ -11,8 +11,8 @@ pub use client::{ClientMessage, Join, Moderation, ParseError, PublishTrack, Reco
 pub use error::ErrorCode;
 pub use id::{IdError, ParticipantId, RecordingId, RoomName, Source, TrackId};
 pub use model::{
-    ChatLine, Consent, Grants, IceServer, Kind, Participant, RecordingState, RecordingStatus, Role, RoomRecording,
-    SubscribeTrack, Target, TrackState,
+    ChatLine, Consent, Grants, IceServer, Kind, Participant, RecordingEvent, RecordingHappening, RecordingState,
+    RecordingStatus, Role, RoomRecording, SubscribeTrack, Target, TrackState,
 };
 pub use server::{ClosedReason, Joined, LeaveReason, ServerMessage};
 

@@ -156,6 +156,69 @@ pub struct RoomRecording {
     pub consent_required: bool,
 }
 
+/// What happened to a recording: to the people in the room, to listeners of the API, and a line in `events.jsonl`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordingEvent {
+    /// What.
+    pub event: RecordingHappening,
+    /// To which recording.
+    pub id: RecordingId,
+    /// When, in recorded time.
+    pub t_ms: u64,
+    /// When, RFC 3339 UTC.
+    pub at: String,
+    /// Who did it, if a person did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Why: of a gap its cause, of an interruption what the disk does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Whose recording has the gap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub participant: Option<ParticipantId>,
+    /// Which of their sources.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Source>,
+    /// Which half of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    /// Where the gap begins, in recorded time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_ms: Option<u64>,
+    /// How long the gap is, or the interruption was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lasted_ms: Option<u64>,
+    /// How the recording ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<RecordingStatus>,
+}
+
+/// Kinds of [`RecordingEvent`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RecordingHappening {
+    /// It began.
+    Started,
+    /// A file has a hole.
+    Gap,
+    /// It is paused.
+    Paused,
+    /// It goes on.
+    Resumed,
+    /// The disk refuses.
+    Interrupted,
+    /// The disk takes it again.
+    DiskBack,
+    /// It was made whole after a crash.
+    Repaired,
+    /// Somebody stopped it.
+    Stopped,
+    /// Its files are closed.
+    Finished,
+    /// It was put into the trash.
+    Deleted,
+}
+
 /// States of a recording in the manifest and the catalogue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

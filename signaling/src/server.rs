@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ErrorCode;
 use crate::id::{ParticipantId, RoomName, Source};
-use crate::model::{ChatLine, Grants, IceServer, Kind, Participant, Role, RoomRecording, SubscribeTrack, Target};
+use crate::model::{
+    ChatLine, Grants, IceServer, Kind, Participant, RecordingEvent, Role, RoomRecording, SubscribeTrack, Target,
+};
 
 /// What the server may say. A client ignores types that it does not know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +69,8 @@ pub enum ServerMessage {
     },
     /// The recording changed, or another second of it is on disk.
     Recording(RoomRecording),
+    /// Something happened to a recording of this room.
+    RecordingEvent(RecordingEvent),
     /// Somebody wants to record, and you have not agreed yet.
     ConsentRequested {
         /// The name of who started it, if a person did.

@@ -44,6 +44,7 @@ fn server_type(message: &ServerMessage) -> &'static str {
         ServerMessage::Speaking { .. } => "speaking",
         ServerMessage::Watchers { .. } => "watchers",
         ServerMessage::Recording(_) => "recording",
+        ServerMessage::RecordingEvent(_) => "recording-event",
         ServerMessage::ConsentRequested { .. } => "consent-requested",
         ServerMessage::Chat(_) => "chat",
         ServerMessage::MuteRequested { .. } => "mute-requested",
@@ -75,7 +76,7 @@ fn client_type(message: &ClientMessage) -> &'static str {
 }
 
 const CLIENT_TYPES: usize = 14;
-const SERVER_TYPES: usize = 17;
+const SERVER_TYPES: usize = 18;
 
 #[test]
 fn every_client_message_has_an_example_that_survives_a_round_trip() {

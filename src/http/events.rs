@@ -12,7 +12,7 @@ use axum::http::request::Parts;
 use axum::response::sse::{Event as SseEvent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use reelay_signaling::{ErrorCode, RecordingId, RoomName};
+use reelay_signaling::{ErrorCode, RecordingEvent, RecordingId, RoomName};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -85,6 +85,14 @@ impl Events {
         }
     }
 
+    /// Something happened to a recording.
+    pub fn happened(&self, room: &RoomName, event: &RecordingEvent) {
+        if let Ok(mut data) = serde_json::to_value(event) {
+            data["room"] = json!(room);
+            self.publish("recording-event", Some(room.clone()), &data);
+        }
+    }
+
     /// Something happened to a recording of which there is no more to say than its id.
     pub fn recording(&self, kind: &'static str, id: &RecordingId, room: Option<RoomName>) {
         let data = json!({ "id": id, "room": room });
@@ -120,7 +128,9 @@ struct EventsQuery {
 
 /// Hear of changes
 ///
-/// Server-sent events: `recording` (a manifest without its files), `recording-deleted`, `recording-restored`, and
+/// Server-sent events: `recording` (a manifest without its files), `recording-event` (what happened: `event`, one of
+/// `started`, `gap`, `paused`, `resumed`, `interrupted`, `disk-back`, `repaired`, `stopped`, `finished`, `deleted`, with `id`,
+/// `room`, `t_ms`, `at` and more, as in `signaling/PROTOCOL.md`), `recording-deleted`, `recording-restored`, and
 /// `reset` when events were missed and lists have to be loaded anew. Honours `Last-Event-ID`.
 #[utoipa::path(
     get,

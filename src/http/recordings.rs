@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, header};
-use reelay_signaling::{ErrorCode, RecordingId, RecordingStatus, RoomName};
+use reelay_signaling::{ErrorCode, RecordingEvent, RecordingHappening, RecordingId, RecordingStatus, RoomName};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -23,7 +23,7 @@ use super::{events, export};
 use crate::audit::{Action, By, To};
 use crate::auth::{Caller, Grant};
 use crate::recording::catalog::{Filter, Scope};
-use crate::recording::library::UNDO;
+use crate::recording::library::{Deletion, UNDO};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(manifest, delete)).routes(routes!(undo))
@@ -227,13 +227,35 @@ async fn delete(State(app): State<App>, caller: Caller, Path(id): Path<String>) 
     let found = app.library.find(&id).await.map_err(problem)?;
     let room = found.room.parse::<RoomName>().ok();
     caller.require(Grant::Delete, room.as_ref())?;
-    let until_ms = app.library.delete(&id).await.map_err(problem)?;
+    let Deletion { until_ms, t_ms, at } = app.library.delete(&id).await.map_err(problem)?;
     app.audit.note(Action::Deleted, By::from(&caller), to(&id, &found.room));
-    app.events.recording("recording-deleted", &id, room);
+    app.events.recording("recording-deleted", &id, room.clone());
+    if let Some(room) = room {
+        let event = deleted(id.clone(), t_ms, at);
+        app.events.happened(&room, &event);
+        app.rooms.on_recording_event(&room, event);
+    }
     let until =
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(until_ms) * 1_000_000).map_err(Problem::internal)?;
     let undo_until = until.format(&Rfc3339).map_err(Problem::internal)?;
     Ok(Json(Deleted { id: id.to_string(), undo_until }))
+}
+
+fn deleted(id: RecordingId, t_ms: u64, at: String) -> RecordingEvent {
+    RecordingEvent {
+        event: RecordingHappening::Deleted,
+        id,
+        t_ms,
+        at,
+        by: None,
+        reason: None,
+        participant: None,
+        source: None,
+        kind: None,
+        from_ms: None,
+        lasted_ms: None,
+        state: None,
+    }
 }
 
 /// Take a deleted recording back

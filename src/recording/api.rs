@@ -322,6 +322,8 @@ pub enum Update {
     Event {
         /// The recording.
         recording: RecordingId,
+        /// The room it is of.
+        room: RoomName,
         /// The line, a JSON object without the line feed.
         line: String,
     },

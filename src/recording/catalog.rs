@@ -88,6 +88,16 @@ pub struct Found {
 }
 
 impl Found {
+    /// How long it is.
+    pub fn duration_ms(&self) -> u64 {
+        #[derive(serde::Deserialize)]
+        struct Length {
+            #[serde(default)]
+            duration_ms: u64,
+        }
+        serde_json::from_str::<Length>(&self.manifest).map_or(0, |length| length.duration_ms)
+    }
+
     /// True when somebody wants it to be kept.
     pub fn is_kept(&self) -> bool {
         #[derive(serde::Deserialize)]

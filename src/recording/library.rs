@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::catalog::{Catalog, CatalogError, Entry, EntryError, Found};
 use super::erase::erase;
+use super::events::{self, WallClock};
 use super::notes::{Notes, NotesError};
 use super::shelf::{Folder, Place, Shelf};
 
@@ -242,11 +243,11 @@ impl Library {
         if found.deleted_at_ms.is_some() { Err(LibraryError::NotFound) } else { Ok(found) }
     }
 
-    /// Puts a recording into the trash. Answers until when it can be taken back, in milliseconds since 1970.
+    /// Puts a recording into the trash.
     ///
     /// # Errors
     /// `NotFound`, `Active`, or the disk or database does not answer.
-    pub async fn delete(&self, id: &RecordingId) -> Result<i64, LibraryError> {
+    pub async fn delete(&self, id: &RecordingId) -> Result<Deletion, LibraryError> {
         let found = self.find(id).await?;
         if is_active(&found.state) {
             return Err(LibraryError::Active(found.state));
@@ -254,18 +255,21 @@ impl Library {
         if found.is_kept() {
             return Err(LibraryError::Kept);
         }
+        let now = now_ms();
+        let at = WallClock::new(UNIX_EPOCH + Duration::from_millis(now.max(0) as u64)).text(0);
+        let deletion = Deletion { until_ms: now + UNDO.as_millis() as i64, t_ms: found.duration_ms(), at };
+        let line = events::line(serde_json::json!({"type": "deleted"}), deletion.t_ms, &deletion.at);
         let (shelf, folder) = (self.shelf.clone(), id.clone());
-        match blocking(move || shelf.discard(&folder)).await {
+        match blocking(move || shelf.discard(&folder, &line)).await {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 self.catalog.forget(id).await?;
                 return Err(LibraryError::NotFound);
             }
             result => result?,
         }
-        let now = now_ms();
         self.catalog.mark_deleted(id, Some(now)).await?;
         info!(recording = %id, "recording deleted, it can be taken back for a while");
-        Ok(now + UNDO.as_millis() as i64)
+        Ok(deletion)
     }
 
     /// Takes a recording out of the trash.
@@ -356,6 +360,17 @@ pub const UNDO: Duration = Duration::from_secs(60);
 const CATALOG_FILE: &str = "catalog.db";
 const PURGE_EVERY: Duration = Duration::from_secs(10);
 
+/// A recording that was put into the trash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deletion {
+    /// Until when it can be taken back, in milliseconds since 1970.
+    pub until_ms: i64,
+    /// How long it is.
+    pub t_ms: u64,
+    /// When it was deleted, RFC 3339 UTC.
+    pub at: String,
+}
+
 fn now_ms() -> i64 {
     i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()).unwrap_or(i64::MAX)
 }
@@ -421,7 +436,7 @@ mod tests {
         let library = library(dir.path()).await;
         let id = write(dir.path(), &manifest(1, "complete"));
         library.sync().await.unwrap();
-        let until = library.delete(&id).await.unwrap();
+        let until = library.delete(&id).await.unwrap().until_ms;
         assert_eq!(listed(&library).await, 0);
         assert!(matches!(library.delete(&id).await, Err(LibraryError::NotFound)));
         // A rebuild in between knows that it is in the trash.
@@ -433,7 +448,7 @@ mod tests {
         library.undo(&id).await.unwrap();
         assert_eq!(listed(&library).await, 1);
         assert!(matches!(library.undo(&id).await, Err(LibraryError::NotFound)));
-        let until = library.delete(&id).await.unwrap();
+        let until = library.delete(&id).await.unwrap().until_ms;
         assert_eq!(library.purge(until + 1).await.unwrap(), std::slice::from_ref(&id));
         assert!(matches!(library.undo(&id).await, Err(LibraryError::NotFound)));
         assert!(!library.exists(&id).await.unwrap());

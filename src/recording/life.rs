@@ -213,6 +213,11 @@ impl Life {
         people.filter(|(_, person)| is_heard(person)).map(|(id, _)| id.clone()).collect()
     }
 
+    /// What a room is called.
+    pub fn name_of(&self, room: RoomKey) -> Option<&RoomName> {
+        self.rooms.get(&room).map(|room| &room.name)
+    }
+
     /// The room that a recording belongs to now.
     pub fn room_of(&self, session: Session) -> Option<RoomKey> {
         self.recordings.get(&session)?.room

@@ -190,7 +190,7 @@ impl Work {
         store::append(&*self.storage, &folder.join(store::EVENTS), format!("{line}\n").as_bytes())?;
         let took_ms = began.elapsed().as_millis() as u64;
         info!(recording = %manifest.id, files = manifest.files.len(), took_ms, "recording repaired");
-        let _ = updates.send(Update::Event { recording: manifest.id.clone(), line });
+        let _ = updates.send(Update::Event { recording: manifest.id.clone(), room: manifest.room.clone(), line });
         let _ = updates.send(Update::Manifest(manifest));
         Ok(())
     }

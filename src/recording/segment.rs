@@ -14,7 +14,7 @@ use super::file::{self, SegmentFile, Written};
 use super::keeper::Job;
 use super::lane::Block;
 use super::levels::Levels;
-use super::manifest::{AudioInfo, SegmentEntry, VideoInfo};
+use super::manifest::{AudioInfo, Gap, SegmentEntry, VideoInfo};
 use super::report::Report;
 use super::storage::{Storage, StorageError, StorageFile};
 use crate::rtp::Codec;
@@ -35,6 +35,7 @@ pub struct Segment {
     report: Report,
     sync: Option<SyncHandle>,
     counts: Counts,
+    gaps_told: usize,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +80,7 @@ impl Segment {
             report: Report::default(),
             sync: None,
             counts: Counts::default(),
+            gaps_told: 0,
         }
     }
 
@@ -138,6 +140,19 @@ impl Segment {
     pub fn levels_job(&mut self) -> Option<Job> {
         let ready = self.levels.take();
         (!ready.is_empty()).then(|| Job::Append(self.levels_path(), ready))
+    }
+
+    /// Holes that were not told of yet, in recorded time. At the end also one that may still grow.
+    pub fn new_gaps(&mut self, is_over: bool) -> Vec<Gap> {
+        let (written, offset_ms) = (self.duration_ms(), self.entry.offset_ms);
+        let gaps = self.feed.gaps();
+        let is_settled = |gap: &&Gap| is_over || gap.to_ms + SETTLED_MS <= written;
+        let settled: Vec<&Gap> = gaps.iter().skip(self.gaps_told).take_while(is_settled).collect();
+        self.gaps_told += settled.len();
+        let is_news = |gap: &&&Gap| gap.to_ms >= gap.from_ms + SHORTEST_GAP_MS;
+        let in_recording =
+            |gap: &Gap| Gap { from_ms: offset_ms + gap.from_ms, to_ms: offset_ms + gap.to_ms, ..gap.clone() };
+        settled.iter().filter(is_news).map(|gap| in_recording(gap)).collect()
     }
 
     /// Brings the entry up to date.
@@ -325,4 +340,8 @@ fn video_codec(codec: Codec) -> Option<VideoCodec> {
 
 /// How much waits for a disk that refuses.
 const MAX_BACKLOG: usize = 8 << 20;
+/// A hole that ends so long before what is written does not grow any more.
+const SETTLED_MS: u64 = 1_000;
+/// Shorter ones are in the manifest, but nobody has to be told.
+const SHORTEST_GAP_MS: u64 = 200;
 const BLOCK_OVERHEAD: usize = 96;

@@ -15,7 +15,7 @@ use super::events::WallClock;
 use super::feed::NeedsNewFile;
 use super::keeper::{Job, Keeper};
 use super::life::{PersonChange, TrackChange};
-use super::manifest::{Manifest, Pause, Person};
+use super::manifest::{Gap, Manifest, Pause, Person};
 use super::segment::Segment;
 use super::storage::Storage;
 use super::store::{self};
@@ -239,7 +239,7 @@ impl Running {
 
     /// Each second: what was written is made durable, levels are kept, files that were taken away are begun anew.
     pub fn on_second(&mut self, shared: &Shared, now: Instant) {
-        let mut lost = Vec::new();
+        let (mut lost, mut gaps) = (Vec::new(), Vec::new());
         let mut has_failed = false;
         for (key, source) in &mut self.sources {
             let Some(segment) = &mut source.segment else { continue };
@@ -253,7 +253,9 @@ impl Running {
             for job in job.into_iter().chain(levels) {
                 shared.keep(job);
             }
+            gaps.push((key.clone(), segment.new_gaps(false)));
         }
+        self.tell_gaps(shared, now, &gaps);
         // What is written but cannot be made durable is not safe.
         if has_failed || (self.has_begun() && shared.keeper.is_stalled()) {
             self.interrupt(shared, now, "io-error");
@@ -411,6 +413,20 @@ impl Running {
         shared.keep(Job::Manifest(self.folder.clone(), Box::new(self.manifest.clone())));
         shared.keep(Job::Hash(self.folder.clone()));
         Some(self.manifest)
+    }
+
+    fn tell_gaps(&mut self, shared: &Shared, now: Instant, gaps: &[((ParticipantId, Source), Vec<Gap>)]) {
+        for ((participant, source), gaps) in gaps {
+            let listed = self.manifest.participants.iter().find(|person| person.id == *participant);
+            let person = listed.map(|person| person.person.clone()).unwrap_or_default();
+            for gap in gaps {
+                let event = serde_json::json!({
+                    "type": "gap", "participant": participant, "person": person, "source": source, "kind": gap.kind,
+                    "from_ms": gap.from_ms, "lasted_ms": gap.to_ms - gap.from_ms, "reason": gap.cause,
+                });
+                self.event(shared, now, event);
+            }
+        }
     }
 
     /// Something refuses to be written. True when that is news.

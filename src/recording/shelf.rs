@@ -12,6 +12,8 @@ use serde_json::Value;
 
 use super::catalog::{Entry, EntryError, chat_of};
 use super::notes::{NOTES, Notes};
+use super::storage::Disk;
+use super::store;
 
 /// The recordings folder.
 #[derive(Debug, Clone)]
@@ -127,13 +129,18 @@ impl Shelf {
         bounded_text(&self.folder(id, place).join(EVENTS), MAX_EVENTS_BYTES).unwrap_or_default()
     }
 
-    /// Puts a recording into the trash.
+    /// Puts a recording into the trash; `line` is added to what happened to it.
     ///
     /// # Errors
     /// When the folder cannot be moved.
-    pub fn discard(&self, id: &RecordingId) -> io::Result<()> {
+    pub fn discard(&self, id: &RecordingId, line: &str) -> io::Result<()> {
         fs::create_dir_all(self.dir.join(TRASH))?;
-        fs::rename(self.folder(id, Place::Shown), self.folder(id, Place::Trash))
+        let folder = self.folder(id, Place::Trash);
+        fs::rename(self.folder(id, Place::Shown), &folder)?;
+        if let Err(error) = store::append(&Disk, &folder.join(EVENTS), format!("{line}\n").as_bytes()) {
+            tracing::warn!(recording = %id, %error, "cannot note that a recording was deleted");
+        }
+        Ok(())
     }
 
     /// Takes a recording out of the trash again.

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
-use reelay_signaling::{ParticipantId, RecordingState, RoomRecording};
+use reelay_signaling::{ParticipantId, RecordingState, RoomName, RoomRecording};
 use serde_json::json;
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
@@ -50,22 +50,33 @@ impl Busy {
     }
 }
 
+/// What a room was told last.
+#[derive(Debug)]
+pub struct Told {
+    /// The name of the room.
+    pub name: RoomName,
+    /// How its recording is.
+    pub recording: RoomRecording,
+    /// Whose flows go into it.
+    pub recorded: Vec<ParticipantId>,
+}
+
 /// What the recorder's thread shows to its watch.
 #[derive(Debug, Default)]
 pub struct Watch {
     /// Its work.
     pub busy: Busy,
-    told: Mutex<BTreeMap<RoomKey, (RoomRecording, Vec<ParticipantId>)>>,
+    told: Mutex<BTreeMap<RoomKey, Told>>,
     has_spoken: AtomicBool,
 }
 
 impl Watch {
     /// What a room was told last.
-    pub fn told(&self, room: RoomKey, recording: &RoomRecording, recorded: &[ParticipantId]) {
-        if recording.state == RecordingState::Off {
+    pub fn told(&self, room: RoomKey, told: Told) {
+        if told.recording.state == RecordingState::Off {
             self.rooms().remove(&room);
         } else {
-            self.rooms().insert(room, (recording.clone(), recorded.to_vec()));
+            self.rooms().insert(room, told);
         }
     }
 
@@ -78,7 +89,7 @@ impl Watch {
         self.has_spoken.store(true, Ordering::Relaxed);
         warn!("the disk of the recordings does not answer");
         metrics::counter!("recording_stalls_total").increment(1);
-        for (room, (recording, recorded)) in self.rooms().iter() {
+        for (room, Told { name, recording, recorded }) in self.rooms().iter() {
             if recording.state != RecordingState::Recording {
                 continue;
             }
@@ -90,11 +101,11 @@ impl Watch {
             let line = events::line(event, recording.duration_ms, &WallClock::new(SystemTime::now()).text(0));
             let path = dir.join(id.as_str()).join(store::EVENTS);
             keeper.keep(Job::Append(path, format!("{line}\n").into_bytes()));
-            let _ = updates.send(Update::Event { recording: id, line });
+            let _ = updates.send(Update::Event { recording: id, room: name.clone(), line });
         }
     }
 
-    fn rooms(&self) -> MutexGuard<'_, BTreeMap<RoomKey, (RoomRecording, Vec<ParticipantId>)>> {
+    fn rooms(&self) -> MutexGuard<'_, BTreeMap<RoomKey, Told>> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

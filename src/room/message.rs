@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use reelay_signaling::{
     ChatLine, ClientMessage, Consent, ErrorCode, Kind, LeaveReason, Moderation, ParticipantId, PublishTrack,
-    RecordingAction, ResumeMedia, RoomRecording, ServerMessage, Source, Target, TrackId,
+    RecordingAction, RecordingEvent, ResumeMedia, RoomRecording, ServerMessage, Source, Target, TrackId,
 };
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -297,6 +297,11 @@ impl RoomState {
         self.recording = recording.clone();
         self.broadcast(ServerMessage::Recording(recording));
         changed.into_iter().for_each(|index| self.show(index));
+    }
+
+    /// Something happened to a recording of this room.
+    pub fn on_recording_event(&mut self, event: RecordingEvent) {
+        self.broadcast(ServerMessage::RecordingEvent(event));
     }
 
     /// The recorder wants to record who has not been asked yet.

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reelay_signaling::{
-    ClientMessage, ClosedReason, ErrorCode, Join, Moderation, ParticipantId, ResumeMedia, RoomName, RoomRecording,
+    ClientMessage, ClosedReason, ErrorCode, Join, Moderation, ParticipantId, RecordingEvent, ResumeMedia, RoomName,
+    RoomRecording,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -183,6 +184,15 @@ impl Rooms {
     /// The recorder wants to record who has not been asked.
     pub fn on_consent_wanted(&self, room: RoomKey, by: Option<String>) {
         self.tell(room, Input::ConsentWanted { by });
+    }
+
+    /// Something happened to a recording of the room of this name, which may be over.
+    pub fn on_recording_event(&self, room: &RoomName, event: RecordingEvent) {
+        if let Some(room) = self.find(room)
+            && room.inputs.try_send(Input::RecordingEvent(event)).is_err()
+        {
+            metrics::counter!("room_inputs_dropped_total").increment(1);
+        }
     }
 
     /// From now on no new rooms.

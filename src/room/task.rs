@@ -9,7 +9,8 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use reelay_signaling::{
-    ClientMessage, ClosedReason, ErrorCode, Join, Moderation, ParticipantId, ResumeMedia, RoomName, RoomRecording,
+    ClientMessage, ClosedReason, ErrorCode, Join, Moderation, ParticipantId, RecordingEvent, ResumeMedia, RoomName,
+    RoomRecording,
 };
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
@@ -65,6 +66,7 @@ pub(super) enum Input {
     ConsentWanted {
         by: Option<String>,
     },
+    RecordingEvent(RecordingEvent),
     End {
         reason: ClosedReason,
     },
@@ -145,6 +147,7 @@ impl RoomTask {
             }
             Input::RecordingState { recording, recorded } => state.on_recording(recording, &recorded),
             Input::ConsentWanted { by } => state.on_consent_wanted(by.as_deref()),
+            Input::RecordingEvent(event) => state.on_recording_event(event),
             Input::End { reason } => state.end(reason, None),
         }
     }

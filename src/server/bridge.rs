@@ -1,9 +1,10 @@
 //! Carries a room's events to the recorder, and the recorder's wishes and state back to room, media and library.
 
-use reelay_signaling::{ErrorCode, Moderation, RecordingAction, TrackId};
+use reelay_signaling::{ErrorCode, Moderation, RecordingAction, RecordingEvent, RecordingId, TrackId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::audit::{Action, Audit, By, To};
+use crate::http::Events;
 use crate::media::{Command, Media, RoomKey};
 use crate::recording::intake::Intake;
 use crate::recording::{Accepted, Input, Recorder, Reply, Update};
@@ -56,6 +57,7 @@ pub(super) async fn recorder_to_all(
     mut updates: mpsc::UnboundedReceiver<Update>,
     (rooms, media): (Rooms, Media),
     intake: Intake,
+    events: Events,
 ) {
     while let Some(update) = updates.recv().await {
         match update {
@@ -65,7 +67,12 @@ pub(super) async fn recorder_to_all(
             Update::Untap { room, track } => command(&media, room, Command::Untap { room, track }),
             Update::Keyframe { room, track } => command(&media, room, Command::Keyframe { room, track }),
             Update::Manifest(manifest) => intake.put(manifest),
-            Update::Event { .. } => {}
+            Update::Event { recording, room, line } => {
+                if let Some(event) = event_of(&recording, &line) {
+                    events.happened(&room, &event);
+                    rooms.on_recording_event(&room, event);
+                }
+            }
         }
     }
 }
@@ -75,6 +82,14 @@ fn command(media: &Media, room: RoomKey, command: Command) {
         metrics::counter!("recorder_commands_lost_total").increment(1);
         tracing::warn!(room = room.0, %error, "media plane did not take a command of the recorder");
     }
+}
+
+/// Lines about people, their tracks and what they say are for replay alone.
+fn event_of(recording: &RecordingId, line: &str) -> Option<RecordingEvent> {
+    let mut event = serde_json::from_str::<serde_json::Value>(line).ok()?;
+    event["event"] = event["type"].take();
+    event["id"] = serde_json::json!(recording);
+    serde_json::from_value(event).ok()
 }
 
 fn input_of(event: RoomEvent) -> Option<Input> {

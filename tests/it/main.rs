@@ -13,6 +13,7 @@ mod export;
 mod file_tools;
 mod files;
 mod growing;
+mod happenings;
 mod harness;
 mod library_rights;
 mod limits;

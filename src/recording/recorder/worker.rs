@@ -18,7 +18,7 @@ use crate::recording::life::{Action, Life, Session, TrackChange, Wanted};
 use crate::recording::manifest::Manifest;
 use crate::recording::session::{Running, Shared};
 use crate::recording::store::{self, Store};
-use crate::recording::watch;
+use crate::recording::watch::{self, Told};
 
 /// What reaches the thread beside media.
 pub enum Message {
@@ -440,7 +440,10 @@ impl Worker {
     fn tell_room(&mut self, now: Instant, room: RoomKey) {
         let recording = self.state_of(now, room);
         let recorded = self.life.recorded(room);
-        self.shared.watch.told(room, &recording, &recorded);
+        if let Some(name) = self.life.name_of(room).cloned() {
+            let told = Told { name, recording: recording.clone(), recorded: recorded.clone() };
+            self.shared.watch.told(room, told);
+        }
         self.send(Update::Room { room, recording, recorded });
     }
 

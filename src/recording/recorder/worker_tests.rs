@@ -137,10 +137,13 @@ impl Stage {
 
     /// Types of the lines of `events.jsonl`, in order.
     fn event_types(&self, manifest: &Manifest) -> Vec<String> {
+        self.events(manifest).iter().map(|line| line["type"].as_str().expect("a word").to_owned()).collect()
+    }
+
+    fn events(&self, manifest: &Manifest) -> Vec<serde_json::Value> {
         let path = self.dir.path().join(manifest.id.as_str()).join(store::EVENTS);
         let text = String::from_utf8(self.disk.files()[&path].clone()).expect("it is text");
-        let kind = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect("JSON")["type"].clone();
-        text.lines().map(|line| kind(line).as_str().expect("a word").to_owned()).collect()
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
     /// The manifest as it is on disk; `None` until it is there.
@@ -345,4 +348,23 @@ fn rename_that_fails_at_the_end_leaves_a_part_and_says_so() {
     let report =
         crate::recording::repair::repair(&stage.disk.storage(), &part.expect("it is there")).expect("it is ours");
     assert_eq!(report.tally.audio.blocks, 60);
+}
+
+#[test]
+fn hole_in_the_sound_is_told() {
+    let mut stage = Stage::new();
+    stage.send_live(Duration::from_millis(600));
+    // A second of packets that nobody sees.
+    stage.seq += 50;
+    stage.send_live(Duration::from_millis(5000));
+    let manifest = stage.close();
+    let lines = stage.events(&manifest);
+    let told: Vec<_> = lines.iter().filter(|line| line["type"] == "gap").collect();
+    // A part of it was filled before it was clear that the rest is lost.
+    let lasted: u64 = told.iter().filter_map(|line| line["lasted_ms"].as_u64()).sum();
+    assert!((980..=1020).contains(&lasted), "{lines:?}");
+    let first = told[0]["from_ms"].as_u64();
+    assert!(first.is_some_and(|ms| (500..800).contains(&ms)), "{told:?}");
+    assert!(told.iter().all(|line| line["kind"] == "audio" && line["source"] == "camera"), "{told:?}");
+    assert_eq!(manifest.files[0].gaps.len(), told.len());
 }

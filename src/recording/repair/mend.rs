@@ -24,7 +24,7 @@ pub(super) fn mend(file: &dyn StorageFile, front: &mut [u8], len: u64) -> io::Re
         return Ok(false);
     }
     let (has_head, has_tracks) = (!is_zero(head(front)), !is_zero(tracks(front)));
-    if has_head && has_tracks || has_head && !begins_like_ours(front) || !may_be_tracks(tracks(front)) {
+    if (has_head && (has_tracks || !begins_like_ours(front))) || !may_be_tracks(tracks(front)) {
         return Ok(false);
     }
     let header = if has_tracks { Header { video: None, audio: None, ..empty() } } else { seen(file, len)? };

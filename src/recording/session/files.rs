@@ -97,7 +97,11 @@ impl Running {
             let line = events::line(event, self.t_ms(at_us), &shared.wall.text(server_us));
             text.extend(line.as_bytes());
             text.push(b'\n');
-            let _ = shared.updates.send(Update::Event { recording: self.manifest.id.clone(), line });
+            let _ = shared.updates.send(Update::Event {
+                recording: self.manifest.id.clone(),
+                room: self.manifest.room.clone(),
+                line,
+            });
         }
         shared.keep(Job::Append(self.folder.join(store::EVENTS), text));
     }
@@ -146,6 +150,11 @@ impl Running {
         }
         let date_ms = self.date_ms(shared, key);
         let was_waiting = !self.has_begun();
+        // What the end itself releases has no holes that are news.
+        if !was_waiting {
+            let gaps = segment.new_gaps(true);
+            self.tell_gaps(shared, now, &[(key.clone(), gaps)]);
+        }
         let (mut entry, ended, jobs) = segment.close(now, &shared.storage, date_ms);
         for job in jobs {
             shared.keep(job);

@@ -125,6 +125,25 @@ export type ClientMessage = (
   | { type: "leave" }
 ) & { ref?: string };
 
+export type RecordingHappening =
+  | "started" | "gap" | "paused" | "resumed" | "interrupted" | "disk-back" | "repaired" | "stopped" | "finished" | "deleted";
+
+/** What happened to a recording of the room; fields that do not apply are left out. */
+export interface RecordingEvent {
+  event: RecordingHappening;
+  id: string;
+  t_ms: number;
+  at: string;
+  by?: string;
+  reason?: string;
+  participant?: string;
+  source?: Source;
+  kind?: Kind;
+  from_ms?: number;
+  lasted_ms?: number;
+  state?: string;
+}
+
 export type ServerMessage =
   | Joined
   | { type: "published"; sdp: string; ref?: string }
@@ -136,6 +155,7 @@ export type ServerMessage =
   | { type: "speaking"; participants: string[] }
   | { type: "watchers"; count: number }
   | ({ type: "recording" } & RoomRecording)
+  | ({ type: "recording-event" } & RecordingEvent)
   | { type: "consent-requested"; by: string | null }
   | ({ type: "chat" } & ChatLine)
   | { type: "mute-requested"; source: Source; kind: Kind; by: string }
@@ -155,6 +175,7 @@ const SERVER_TYPES: ReadonlySet<string> = new Set<ServerMessage["type"]>([
   "speaking",
   "watchers",
   "recording",
+  "recording-event",
   "consent-requested",
   "chat",
   "mute-requested",
