@@ -12,8 +12,15 @@ export default defineConfig({
     // Data URLs would need `img-src data:` and `font-src data:` in the content security policy.
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
+    rolldownOptions: {
+      input: { index: "index.html", embed: "src/embed.ts" },
+      // The one name that pages of others write down.
+      output: { entryFileNames: (chunk) => (chunk.name === "embed" ? "embed.js" : "assets/[name]-[hash].js") },
+    },
     chunkSizeWarningLimit: 900,
   },
+  // On pages of others a path alone would lead to their server.
+  experimental: { renderBuiltUrl: (_, { hostType }) => (hostType === "js" ? { relative: true } : undefined) },
   server: {
     host: "127.0.0.1",
     proxy: {

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use reelay_signaling::ErrorCode;
@@ -38,6 +38,14 @@ pub(super) async fn file(State(app): State<App>, uri: Uri, headers: HeaderMap) -
     // Built files carry their digest in the name, so they never change.
     let keep = if path.starts_with("assets/") { Keep::Forever } else { Keep::Ask };
     match load(&app, path).await {
+        // Pages of others load the elements of `embed.js`, and there is nothing secret in a script.
+        Some(file) if path.ends_with(".js") => {
+            let mut answer = file.response(&headers, keep);
+            answer.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+            let policy = HeaderName::from_static("cross-origin-resource-policy");
+            answer.headers_mut().insert(policy, HeaderValue::from_static("cross-origin"));
+            answer
+        }
         Some(file) => file.response(&headers, keep),
         // Somebody who typed an address wants a way back, not JSON.
         None if wants_a_page(&headers) => {

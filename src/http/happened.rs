@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 
 use super::app::App;
 use super::error::{Path, Problem, ProblemBody, Query};
+use super::markers;
 use super::segment::{on_disk, problem};
 use crate::auth::{Caller, Grant};
 use crate::recording::shelf::Place;
@@ -36,6 +37,9 @@ struct Happened {
     events: Vec<Box<RawValue>>,
     /// For `after`, the next time.
     next: usize,
+    /// Moments that people marked, and have not taken back: always all of them.
+    #[schema(value_type = Vec<HappenedLine>)]
+    markers: Vec<Box<RawValue>>,
 }
 
 /// One thing that happened.
@@ -72,8 +76,10 @@ async fn happened(
     let room = app.library.find(&id).await.map_err(problem)?.room.parse::<RoomName>().ok();
     caller.require(Grant::Replay, room.as_ref())?;
     let shelf = app.library.shelf().clone();
-    let text = on_disk(move || Ok(shelf.events(&id, Place::Shown))).await?;
-    Ok(([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(read(&text, query.after.unwrap_or(0)))))
+    let (text, marks) = on_disk(move || Ok((shelf.events(&id, Place::Shown), shelf.marks(&id)))).await?;
+    let markers = markers::standing(&marks).into_iter().filter_map(|(_, line)| serde_json::from_str(line).ok());
+    let answer = Happened { markers: markers.collect(), ..read(&text, query.after.unwrap_or(0)) };
+    Ok(([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(answer)))
 }
 
 /// Whole lines only: the last one may still be written. A line that is no JSON object is left out, and counted.
@@ -82,7 +88,7 @@ fn read(text: &str, after: usize) -> Happened {
     let lines = || whole.lines();
     let events =
         lines().skip(after).filter(|line| line.starts_with('{')).filter_map(|line| serde_json::from_str(line).ok());
-    Happened { events: events.collect(), next: lines().count() }
+    Happened { events: events.collect(), next: lines().count(), markers: Vec::new() }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ mod happened;
 mod health;
 mod lan;
 mod listen;
+mod markers;
 mod notes;
 mod openapi;
 mod pace;
@@ -63,6 +64,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(export::routes())
         .merge(thumb::routes())
         .merge(happened::routes())
+        .merge(markers::routes())
         .merge(events::routes())
         .merge(audit::routes())
         .merge(retention::routes())

@@ -8,7 +8,6 @@ use axum::extract::State;
 use axum::http::{HeaderName, HeaderValue, header};
 use reelay_signaling::{ErrorCode, RecordingEvent, RecordingHappening, RecordingId, RecordingStatus, RoomName};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -57,11 +56,24 @@ struct ListQuery {
 struct ListAnswer {
     /// Manifests without their files.
     #[schema(value_type = Vec<Summary>)]
-    recordings: Vec<Box<RawValue>>,
+    recordings: Vec<Map<String, Value>>,
     /// For `cursor`, when there are more.
     next: Option<String>,
+    /// What the disk of the recordings still takes; only for who may see all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    storage: Option<Storage>,
     /// Where an EventSource hears of changes, signed where keys are on.
     events_url: String,
+}
+
+/// Room for further recordings.
+#[derive(Debug, Serialize, ToSchema)]
+struct Storage {
+    free_bytes: u64,
+    /// How many hours of one camera fit into it.
+    free_hours: u64,
+    /// In how many days it is full if recording goes on as in the last two weeks.
+    full_in_days: Option<u64>,
 }
 
 /// A recording in a list.
@@ -84,6 +96,10 @@ struct Summary {
     tags: Vec<String>,
     /// Not to be deleted.
     keep: bool,
+    /// A picture of it, signed where keys are on.
+    poster_url: Option<String>,
+    /// The file that the picture is of, for a silent preview.
+    preview_url: Option<String>,
 }
 
 /// A manifest with the URLs of its files.
@@ -106,6 +122,8 @@ struct ManifestAnswer {
     export_url: Option<String>,
     /// By name of the file.
     media: BTreeMap<String, MediaUrls>,
+    /// Where to add markers, for who may.
+    markers_url: Option<String>,
 }
 
 /// An object whose fields `recordings/README.md` describes.
@@ -162,10 +180,13 @@ async fn list(
 ) -> Result<([(HeaderName, HeaderValue); 1], Json<ListAnswer>), Problem> {
     let filter = filter(query, &caller)?;
     let page = app.library.catalog().list(&filter).await.map_err(Problem::internal)?;
-    let recordings =
-        page.summaries.into_iter().map(RawValue::from_string).collect::<Result<_, _>>().map_err(Problem::internal)?;
+    let recordings = page.summaries.iter().map(|summary| listed(&app, summary)).collect::<Result<_, _>>()?;
+    let storage = match filter.scope {
+        Scope::All => storage(&app).await?,
+        Scope::Rooms(_) => None,
+    };
     let next = page.next.map(|cursor| format!("{cursor:x}"));
-    Ok(fresh(ListAnswer { recordings, next, events_url: events::url_for(&app, &caller) }))
+    Ok(fresh(ListAnswer { recordings, next, storage, events_url: events::url_for(&app, &caller) }))
 }
 
 /// One recording
@@ -202,6 +223,9 @@ async fn manifest(
     manifest.insert("media".into(), media);
     if may_download {
         manifest.insert("export_url".into(), export::signed_url(&app, &id).into());
+    }
+    if caller.allows(Grant::Record, room.as_ref()) {
+        manifest.insert("markers_url".into(), format!("/api/recordings/{id}/markers").into());
     }
     Ok(fresh(manifest))
 }
@@ -329,6 +353,31 @@ fn filter(query: ListQuery, caller: &Caller) -> Result<Filter, Problem> {
     })
 }
 
+async fn storage(app: &App) -> Result<Option<Storage>, Problem> {
+    let Some((free_bytes, free_hours)) = app.recorder.free() else { return Ok(None) };
+    let now_ms = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis() as i64;
+    let written = app.library.catalog().bytes_since(now_ms - PACE_DAYS * 86_400_000).await;
+    let written = u64::try_from(written.map_err(Problem::internal)?).unwrap_or(0);
+    let full_in_days = (written > 0).then(|| free_bytes.saturating_mul(PACE_DAYS as u64) / written);
+    Ok(Some(Storage { free_bytes, free_hours, full_in_days }))
+}
+
+// Addresses of the poster go out with the list, so that a page of cards is one request.
+fn listed(app: &App, summary: &str) -> Result<Map<String, Value>, Problem> {
+    let mut summary: Map<String, Value> = serde_json::from_str(summary).map_err(Problem::internal)?;
+    let id = summary.get("id").and_then(Value::as_str).and_then(|id| id.parse::<RecordingId>().ok());
+    let poster = summary.get("poster").and_then(|poster| Some((poster["file"].as_str()?, poster["t_ms"].as_u64()?)));
+    if let (Some(id), Some((file, t_ms))) = (id, poster) {
+        let now = SystemTime::now();
+        let thumb = Door::Thumb.signed_url(app, &id, file, now);
+        let separator = if thumb.contains('?') { '&' } else { '?' };
+        let play = Door::Play.signed_url(app, &id, file, now);
+        summary.insert("poster_url".into(), format!("{thumb}{separator}t={t_ms}").into());
+        summary.insert("preview_url".into(), play.into());
+    }
+    Ok(summary)
+}
+
 fn state_name(raw: &str) -> Option<String> {
     let state: RecordingStatus = serde_json::from_value(raw.into()).ok()?;
     serde_json::to_value(state).ok()?.as_str().map(str::to_owned)
@@ -365,6 +414,7 @@ fn fresh<T>(answer: T) -> ([(HeaderName, HeaderValue); 1], Json<T>) {
     ([(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))], Json(answer))
 }
 
+const PACE_DAYS: i64 = 14;
 const DEFAULT_LIMIT: u32 = 50;
 const MAX_LIMIT: u32 = 200;
 const MAX_TEXT_CHARS: usize = 200;

@@ -310,6 +310,16 @@ impl Catalog {
         Ok(Totals { recordings: row.try_get(0)?, bytes: row.try_get(1)? })
     }
 
+    /// Bytes of everything that began at or after `from_ms`, without what is in the trash.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn bytes_since(&self, from_ms: i64) -> Result<i64, CatalogError> {
+        let query =
+            sqlx::query("SELECT coalesce(sum(size_bytes), 0) FROM recordings WHERE seq >= ? AND deleted_at_ms IS NULL");
+        Ok(query.bind(from_ms.clamp(0, MAX_MS) << SEQ_BITS).fetch_one(&self.pool).await?.try_get(0)?)
+    }
+
     /// Answers when the database does: for the readiness probe.
     ///
     /// # Errors
@@ -496,8 +506,13 @@ fn folded(name: &str) -> String {
 }
 
 fn migrator() -> Migrator {
-    let first = include_str!("catalog/migrations/0001_catalog.sql").into_sql_str();
-    Migrator::with_migrations(vec![Migration::new(1, "catalog".into(), MigrationType::Simple, first, false)])
+    let simple = |version, name: &'static str, sql: &'static str| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    };
+    Migrator::with_migrations(vec![
+        simple(1, "catalog", include_str!("catalog/migrations/0001_catalog.sql")),
+        simple(2, "posters", include_str!("catalog/migrations/0002_posters.sql")),
+    ])
 }
 
 const SEQ_BITS: u32 = 20;

@@ -2,7 +2,7 @@
 //! Paths come from parsed ids only. Everything here blocks on the disk.
 
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -129,6 +129,24 @@ impl Shelf {
         bounded_text(&self.folder(id, place).join(EVENTS), MAX_EVENTS_BYTES).unwrap_or_default()
     }
 
+    /// The lines about moments that people marked; empty when there are none.
+    pub fn marks(&self, id: &RecordingId) -> String {
+        bounded_text(&self.folder(id, Place::Shown).join(MARKS), MAX_EVENTS_BYTES).unwrap_or_default()
+    }
+
+    /// Adds a line about a marked moment.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn append_mark(&self, id: &RecordingId, line: &str) -> io::Result<()> {
+        let path = self.folder(id, Place::Shown).join(MARKS);
+        // What a crash left of a last line must not take this one with it.
+        let is_cut = fs::read(&path).is_ok_and(|bytes| bytes.last().is_some_and(|last| *last != b'\n'));
+        let begin = if is_cut { "\n" } else { "" };
+        let mut file = fs::OpenOptions::new().create(true).append(true).open(path)?;
+        file.write_all(format!("{begin}{line}\n").as_bytes())
+    }
+
     /// Puts a recording into the trash; `line` is added to what happened to it.
     ///
     /// # Errors
@@ -177,6 +195,7 @@ fn bounded_text(path: &Path, limit: u64) -> io::Result<String> {
 const TRASH: &str = ".trash";
 const MANIFEST: &str = "manifest.json";
 const EVENTS: &str = "events.jsonl";
+const MARKS: &str = "marks.jsonl";
 // A thousand participants who come and go make about 1 MB.
 const MAX_MANIFEST_BYTES: u64 = 16 * 1024 * 1024;
 const MAX_EVENTS_BYTES: u64 = 16 * 1024 * 1024;

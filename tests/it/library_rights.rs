@@ -92,9 +92,15 @@ fn every_door_wants_a_token_that_allows_it() {
     assert_eq!(list["recordings"][0]["room"], "one");
     assert_eq!(get(&server, &one, &mine).status, 200);
     assert_eq!(code(&get(&server, &two, &mine)), (403, "forbidden".into()));
+    assert!(get(&server, &one, &mine).json().get("markers_url").is_none());
     let saved = [format!("{}?download", doors[0]), format!("{one}/clip/{FILE}"), format!("{one}/export")];
-    let erasure = ("DELETE", format!("{one}/participants/pabcdefghij"));
-    for (method, path) in [("DELETE", one.clone()), erasure].into_iter().chain(saved.map(|path| ("GET", path))) {
+    let others = [
+        ("DELETE", one.clone()),
+        ("DELETE", format!("{one}/participants/pabcdefghij")),
+        ("POST", format!("{one}/markers")),
+        ("DELETE", format!("{one}/markers/x")),
+    ];
+    for (method, path) in others.into_iter().chain(saved.map(|path| ("GET", path))) {
         let answer = server.request(method, &path, &[("Authorization", &mine)]);
         assert_eq!(code(&answer), (403, "forbidden".into()), "{method} {path}");
     }

@@ -37,6 +37,7 @@ fn answers_of_the_library_are_as_described() {
         ("GET", &file("thumb"), 404),
         ("GET", &format!("{one}/events"), 200),
         ("GET", "/api/recordings/nothing/events", 404),
+        ("DELETE", &format!("{one}/markers/none"), 404),
         ("GET", "/healthz", 200),
         ("GET", "/readyz", 200),
         ("GET", "/metrics", 200),
@@ -50,6 +51,42 @@ fn answers_of_the_library_are_as_described() {
     ] {
         api.check(&server, method, path, b"", status);
     }
+}
+
+#[test]
+fn markers_are_kept_with_what_happened_and_taken_back() {
+    let server = Server::start("", |dir| {
+        let folder = dir.join(ID);
+        fs::create_dir(&folder).unwrap();
+        let manifest = json!({"version": 1, "id": ID, "room": "team", "state": "complete", "ended_at": "2026-11-20T10:00:05Z",
+            "duration_ms": 5_000, "started_at": "2026-11-20T10:00:00Z", "participants": [], "files": []});
+        fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
+        // A line that a crash cut off.
+        fs::write(folder.join("marks.jsonl"), "{\"type\":\"ma").unwrap();
+    });
+    let api = Api::of(&server);
+    let path = format!("/api/recordings/{ID}/markers");
+    assert_eq!(server.get(&format!("/api/recordings/{ID}")).json()["markers_url"], path);
+    for (body, status) in [
+        (&br#"{"t_ms":2000,"text":" the decision "}"#[..], 201),
+        (br#"{"t_ms":3000,"text":"<b>second</b>"}"#, 201),
+        (br#"{"t_ms":5001,"text":"behind the end"}"#, 400),
+        (br#"{"t_ms":1,"text":"  "}"#, 400),
+        (br#"{"t_ms":1,"text":"a\nb"}"#, 400),
+        (format!("{{\"t_ms\":1,\"text\":\"{}\"}}", "x".repeat(201)).as_bytes(), 400),
+        (b"{}", 400),
+    ] {
+        api.check(&server, "POST", &path, body, status);
+    }
+    let marks = || -> Vec<Value> {
+        server.get(&format!("/api/recordings/{ID}/events")).json()["markers"].as_array().unwrap().clone()
+    };
+    let texts: Vec<Value> = marks().iter().map(|mark| mark["text"].clone()).collect();
+    assert_eq!(texts, ["the decision", "<b>second</b>"]);
+    let first = format!("{path}/{}", marks()[0]["mark"].as_str().unwrap());
+    api.check(&server, "DELETE", &first, b"", 204);
+    api.check(&server, "DELETE", &first, b"", 404);
+    assert_eq!(marks().len(), 1);
 }
 
 #[test]
@@ -150,7 +187,7 @@ fn fits(api: &Value, schema: &Value, value: &Value, at: &str) {
     }
     if let Some(choices) = schema["oneOf"].as_array() {
         if !value.is_null() {
-            fits(api, choices.last().unwrap(), value, at);
+            fits(api, choices.iter().find(|choice| choice["type"] != "null").unwrap(), value, at);
         }
         return;
     }

@@ -3,7 +3,7 @@
 
 use reelay_signaling::RecordingId;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -79,6 +79,9 @@ impl Entry {
             object.remove("files");
             object.insert("files_count".into(), files_count.into());
             object.insert("size_bytes".into(), size_bytes.into());
+            if let Some(poster) = poster(&fields.files) {
+                object.insert("poster".into(), poster);
+            }
         }
         Ok(Self {
             id: fields.id,
@@ -98,6 +101,17 @@ impl Entry {
         })
     }
 }
+
+// A shared screen says more about a call than a face; else whoever was seen for longest.
+fn poster(files: &[FileFields]) -> Option<Value> {
+    let seen = || files.iter().filter(|file| file.video.as_ref().is_some_and(|video| !video.is_null()));
+    let file = seen().find(|file| file.source != "camera").or_else(|| seen().max_by_key(|file| file.duration_ms))?;
+    let t_ms = POSTER_MS.min(file.duration_ms / 2);
+    Some(json!({ "file": file.file, "t_ms": t_ms, "duration_ms": file.duration_ms }))
+}
+
+// The first pictures of a call are often black, or somebody's ceiling.
+const POSTER_MS: u64 = 3_000;
 
 /// The text of all chat lines in an `events.jsonl`; lines that cannot be read are skipped.
 pub fn chat_of(events: &str) -> String {
@@ -137,6 +151,14 @@ struct FileFields {
     who: Who,
     #[serde(default)]
     bytes: u64,
+    #[serde(default)]
+    file: String,
+    #[serde(default)]
+    source: String,
+    #[serde(default)]
+    duration_ms: u64,
+    #[serde(default)]
+    video: Option<Value>,
 }
 
 #[derive(Deserialize, Clone)]
@@ -181,6 +203,23 @@ mod tests {
         assert_eq!((summary["later"].as_i64(), summary["size_bytes"].as_i64()), (Some(1), Some(12)));
         assert!(summary.get("files").is_none());
         assert!(entry.manifest.contains("\"files\""));
+    }
+
+    #[test]
+    fn poster_is_of_a_screen_or_of_whoever_was_seen_longest() {
+        let check = |files: Value, expected: Option<(&str, u64)>| {
+            let manifest = json!({"id": "01920000-0000-7000-8000-000000000001", "room": "team", "state": "complete",
+                "started_at": "2026-11-20T10:00:00Z", "files": files});
+            let summary: Value = serde_json::from_str(&Entry::from_value(manifest).unwrap().summary).unwrap();
+            let poster = summary.get("poster").map(|p| (p["file"].as_str().unwrap(), p["t_ms"].as_u64().unwrap()));
+            assert_eq!(poster, expected);
+        };
+        let file = |name: &str, source: &str, duration_ms: u64, video: Value| json!({"file": name, "source": source, "duration_ms": duration_ms, "video": video});
+        let vp8 = || json!({"codec": "VP8"});
+        check(json!([]), None);
+        check(json!([file("a", "camera", 9_000, Value::Null)]), None);
+        check(json!([file("a", "camera", 4_000, vp8()), file("b", "camera", 9_000, vp8())]), Some(("b", 3_000)));
+        check(json!([file("a", "camera", 9_000, vp8()), file("b", "screen1", 1_000, vp8())]), Some(("b", 500)));
     }
 
     #[test]

@@ -102,29 +102,39 @@ for (const name of BROWSERS) {
       const page = await openReplay(browser, `/recordings/${EIGHT}`);
       await page.getByRole("button", { name: /play/i }).first().click();
       await until("it plays", async () => (await clocks(page)).at > 1_500);
-      const measure = (count) => page.evaluate(async (count) => {
+      await until("all eight are shown", () => page.evaluate(() => window.reelayTest.all("video.shown").length === 8));
+      // A slow machine takes fewer samples rather than coming to the end of the recording.
+      const measure = (count, end) => page.evaluate(async ({ count, end }) => {
+        const [group] = window.reelayTest.all("re-media-group");
         const skews = [];
-        for (let i = 0; i < count; i++) {
+        for (let i = 0; i < count && group.currentTime < end; i++) {
           const seen = window.reelayTest.clocksOf(window.reelayTest.all("video.shown")).filter((clock) => clock !== null);
           if (seen.length > 1) skews.push(Math.max(...seen) - Math.min(...seen));
           for (let k = 0; k < 12; k++) await new Promise((resolve) => requestAnimationFrame(resolve));
         }
         return skews;
-      }, count);
-      let skews = await measure(25);
-      if (skews.filter((skew) => skew <= 40).length < 22) {
-        // A machine that was busy for a moment gets a second look.
-        skews = await measure(20);
-      }
-      await seek(page, 9_000);
-      await until("it plays on", async () => (await clocks(page)).at > 9_400);
-      skews.push(...(await measure(15)));
+      }, { count, end });
+      const from = async (to, count, end) => {
+        await seek(page, to);
+        await page.evaluate(() => window.reelayTest.all("re-media-group")[0].play());
+        await until("it plays on", async () => {
+          const { at } = await clocks(page);
+          return at > to + 400 && at < to + 5_000;
+        });
+        return measure(count, end);
+      };
+      const isPoor = (skews) => skews.length < 5 || skews.filter((skew) => skew <= 40).length < 0.85 * skews.length || skews.some((skew) => skew > 120);
+      let skews = await measure(25, 8);
+      // A machine that was busy for a moment gets a second look.
+      if (isPoor(skews)) skews = await from(1_000, 25, 8);
+      let after = await from(9_000, 15, 15);
+      if (isPoor(after)) after = await from(3_000, 15, 9);
+      skews.push(...after);
       const inside = skews.filter((skew) => skew <= 40).length / skews.length;
       console.log(`  skew in ${name}: ${(inside * 100).toFixed(0)} % within 40 ms of ${skews.length}, at most ${Math.max(...skews)} ms`);
       // A loaded machine may drop a frame; standing apart is what must not be.
       assert.ok(inside >= 0.8, `only ${inside} within 40 ms: ${skews}`);
       assert.ok(skews.filter((skew) => skew > 120).length <= 1, `too far apart: ${skews}`);
-      await until("all eight are shown", () => page.evaluate(() => window.reelayTest.all("video.shown").length === 8));
       await shoot(page, `replay-eight-${name}`);
       await page.context().close();
     });
@@ -154,7 +164,7 @@ for (const name of BROWSERS) {
       await page.keyboard.press("k");
       await until("it stands", async () => (await clocks(page)).isPaused);
       await page.keyboard.press("g");
-      await until("the layout changed", () => page.evaluate(() => window.reelayTest.all("reelay-player select").length === 0 || window.reelayTest.all("select").some((select) => select.value === "speaker")));
+      await until("the layout changed", () => page.evaluate(() => window.reelayTest.all("reelay-player select").length === 0 || window.reelayTest.all("select").some((select) => select.value === "grid")));
       await page.keyboard.press("m");
       await until("muted", () => page.evaluate(() => window.reelayTest.all("re-media-group")[0].muted));
       await page.keyboard.press("?");
@@ -170,9 +180,79 @@ for (const name of BROWSERS) {
       await page.getByRole("cell", { name: /Sound missing/ }).waitFor();
       await page.getByText(HOSTILE).first().waitFor();
       await page.getByRole("tab", { name: "Chat" }).click();
-      await page.getByText("<b>budget</b>", { exact: true }).waitFor();
+      await page.getByRole("log").getByText("<b>budget</b>", { exact: true }).waitFor();
       assert.deepEqual(await scan(page), []);
       assert.deepEqual(page.problems.filter((problem) => !problem.includes("/thumb/")), []);
+      await page.context().close();
+    });
+
+    test("layouts put a screen, everybody alike, or who speaks in the large place", { timeout: 120_000 }, async () => {
+      const page = await openReplay(browser, `/recordings/${ID}?t=12`);
+      const areas = () => page.evaluate(() => Object.fromEntries(window.reelayTest.all("figure.tile:not([data-hidden])").map((tile) => [tile.querySelector("bdi").textContent, tile.offsetWidth * tile.offsetHeight])));
+      const choose = (value) => page.getByRole("combobox", { name: "Layout" }).selectOption(value);
+      const largest = (name) => until(`${name} is large`, async () => {
+        const all = await areas();
+        return Object.entries(all).every(([who, area]) => who === name || all[name] > 3 * area);
+      });
+      await largest("Ana's screen");
+      await choose("grid");
+      await until("all are alike", async () => new Set(Object.values(await areas())).size === 1);
+      await choose("speaker");
+      await largest("Ana");
+      await seek(page, 21_000);
+      await largest("Bo");
+      await page.context().close();
+    });
+
+    test("chat appears over the picture as it was written, and stays away when not wished", { timeout: 120_000 }, async () => {
+      const page = await openReplay(browser, `/recordings/${ID}?t=7`);
+      const over = page.locator("reelay-player .chat");
+      await over.getByText("<b>budget</b>").waitFor();
+      await seek(page, 5_000);
+      await over.waitFor({ state: "detached" });
+      await seek(page, 7_000);
+      await over.waitFor();
+      await page.getByRole("button", { name: "Show the chat over the picture" }).click();
+      await over.waitFor({ state: "detached" });
+      await page.context().close();
+    });
+
+    test("markers are added, found again by a jump, and taken back; a link to a part stops at its end", { timeout: 120_000 }, async () => {
+      const page = await openReplay(browser, `/recordings/${ID}?t=9`);
+      await page.getByRole("tab", { name: "Markers" }).click();
+      const text = `The decision <i>${name}</i>`;
+      await page.getByRole("textbox", { name: "Mark 0:09" }).fill(text);
+      await page.getByRole("button", { name: "Add marker" }).click();
+      await page.getByText(text, { exact: true }).first().waitFor();
+      await shoot(page, `replay-markers-${name}`);
+      assert.deepEqual(await scan(page), []);
+      await seek(page, 0);
+      await page.getByRole("button", { name: `0:09 ${text}` }).click();
+      await shows(page, 9_000);
+      const other = await openReplay(browser, `/recordings/${ID}`);
+      await other.getByRole("tab", { name: "Markers" }).click();
+      await other.getByText(text, { exact: true }).first().waitFor();
+      await other.context().close();
+      await page.getByRole("button", { name: `Remove marker ${text}` }).click();
+      await page.getByText("No markers yet.", { exact: false }).waitFor();
+
+      await page.getByRole("button", { name: "Share", exact: true }).click();
+      await page.getByLabel("From", { exact: true }).fill("0:12");
+      await page.getByLabel("To", { exact: true }).fill("0:11");
+      await page.getByRole("button", { name: "Copy link to this part" }).click();
+      await page.getByText("Write times as 1:23, the end after the start.").waitFor();
+      await page.getByLabel("To", { exact: true }).fill("0:13");
+      await page.evaluate(() => Object.defineProperty(navigator, "clipboard", { value: { writeText: async (link) => void (window.copied = link) } }));
+      await page.getByRole("button", { name: "Copy link to this part" }).click();
+      const link = await until("a link", () => page.evaluate(() => window.copied));
+      assert.equal(new URL(link).searchParams.get("t"), "12,13");
+      const part = await openReplay(browser, `/recordings/${ID}?t=12,13`);
+      await shows(part, 12_000);
+      await part.getByRole("button", { name: /play/i }).first().click();
+      await until("it plays", async () => (await clocks(part)).at > 12_100);
+      const end = await until("it stops", async () => { const now = await clocks(part); return now.isPaused && now; });
+      assert.ok(end.at >= 13_000 && end.at < 13_800, `stopped at ${end.at}`);
+      await part.context().close();
       await page.context().close();
     });
 

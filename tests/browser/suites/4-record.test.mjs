@@ -114,7 +114,7 @@ describe("a recorded call", () => {
     // All pictures of both people must agree on when the recording began, within a few frames.
     assert.ok(spread <= 150, `pictures disagree by ${spread} ms: ${places}`);
     await page.getByRole("tab", { name: "Chat" }).click();
-    await page.getByText("the budget & <b>more</b>").waitFor();
+    await page.getByRole("log").getByText("the budget & <b>more</b>").waitFor();
     await shoot(page, "replay-of-call");
     assert.deepEqual(await scan(page), []);
     const fox = await openPage(firefox, `${server.url}/recordings/${id}`, { media: "none" });
@@ -153,8 +153,21 @@ describe("a recorded call", () => {
       return ago.some((ms) => ms > 4_000 && ms < 20_000);
     }));
     await shoot(watcher, "watch-back");
-    await watcher.getByRole("button", { name: /Go to live/ }).click();
+    await watcher.getByRole("button", { name: "Catch up at 1.5×" }).click();
+    await until("it runs faster", () => watcher.evaluate(() => window.reelayTest.all("re-media-group")[0]?.playbackRate === 1.5));
+    await until("it has caught up and is live by itself", () => watcher.evaluate(() => window.reelayTest.all("re-look-back").length === 0), 60_000);
     await until("live again", () => watcher.evaluate(() => window.reelayTest.clocksOf(window.reelayTest.all("video")).some((clock) => clock !== null && (Date.now() % 2 ** 24) - clock < 2_000)));
+    await ana.getByRole("button", { name: "More" }).click();
+    await ana.getByRole("button", { name: "See what was" }).click();
+    await ana.getByText("The call goes on: others still see and hear you.").waitFor();
+    await until("Ana sees what was, and is seen meanwhile", async () => {
+      const [ago, now] = await Promise.all([ana, watcher].map((page) => page.evaluate(() => window.reelayTest.clocksOf(window.reelayTest.all("video").filter((video) => video.checkVisibility())).filter((clock) => clock !== null).map((clock) => (Date.now() % 2 ** 24) - clock))));
+      return ago.some((ms) => ms > 4_000 && ms < 20_000) && now.some((ms) => ms < 2_000);
+    });
+    await shoot(ana, "call-back");
+    assert.deepEqual(await scan(ana), []);
+    await ana.getByRole("button", { name: /Go to live/ }).click();
+    await until("the call is back", () => ana.evaluate(() => window.reelayTest.all("re-look-back").length === 0));
     await ana.getByRole("button", { name: "Stop recording" }).click();
     await ana.getByRole("button", { name: /Leave/ }).click();
     await watcher.getByRole("link", { name: "Watch the recording" }).waitFor({ timeout: 20_000 });

@@ -3,6 +3,7 @@ const STORED = "reelay.token";
 
 /** The token, taken out of the address when the page was opened with one (`…#token=…`). */
 export function accessToken(): string | null {
+  if (given !== undefined) return given;
   const fragment = new URLSearchParams(location.hash.slice(1));
   const fresh = fragment.get("token");
   if (fresh !== null) {
@@ -53,6 +54,12 @@ export function forgetToken(): void {
   }
 }
 
+/** Takes this token and looks for no other: a page of somebody else keeps its address and its storage to itself. */
+export function useToken(token: string | null): void {
+  given = token;
+}
+
+let given: string | null | undefined;
 let inMemory: string | null = null;
 
 function read(): string | null {

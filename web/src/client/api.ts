@@ -1,5 +1,6 @@
 // The HTTP side: fetch with the token, answers with types, problems with their stable code.
 import { accessToken } from "./access.ts";
+import { serverUrl } from "./server.ts";
 import type { RoomRecording } from "./protocol.ts";
 
 /** A refusal of the server (RFC 9457), or no answer at all (`code: "offline"`). */
@@ -77,7 +78,7 @@ export async function request<T>(path: string, init: RequestInit & { json?: unkn
   const body = json === undefined ? init.body : JSON.stringify(json);
   let response: Response;
   try {
-    response = await fetch(path, { ...rest, headers, body });
+    response = await fetch(serverUrl(path), { ...rest, headers, body });
   } catch (error) {
     if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new ApiError("offline", 0, "no answer");

@@ -11,6 +11,7 @@ import type { Consent, Joined, Kind, RecordingAction, Role, RoomRecording, Serve
 import { Publisher } from "./publisher.ts";
 import { hasLive, myself, reduce } from "./room-state.ts";
 import type { RoomState } from "./room-state.ts";
+import { serverPlace } from "./server.ts";
 import { Session, signalUrl } from "./session.ts";
 import type { SessionPhase } from "./session.ts";
 import { Speakers } from "./speakers.ts";
@@ -82,7 +83,7 @@ export class Call extends Emitter<CallEvents> {
     this.options = options;
     const token = accessToken();
     this.session = new Session({
-      url: signalUrl(location),
+      url: signalUrl(serverPlace()),
       join: {
         type: "join",
         room: options.room,

@@ -64,9 +64,19 @@ export function since(when: When, now: Date): Date | null {
   return start;
 }
 
+/** What the disk still takes. */
+export interface Storage {
+  free_bytes: number;
+  free_hours: number;
+  /** As long as recording goes on as in the last two weeks. */
+  full_in_days?: number | null;
+}
+
 export interface Page {
   recordings: Summary[];
   next: string | null;
+  /** Only for who may see all recordings. */
+  storage?: Storage;
 }
 
 function params(query: Query, cursor: string | null, now: Date): URLSearchParams {
@@ -93,6 +103,7 @@ export async function pages(query: Query, least: number, signal: AbortSignal): P
     const next: Page = await page(query, all.next, signal);
     all.recordings.push(...next.recordings);
     all.next = next.next;
+    if (next.storage) all.storage = next.storage;
   } while (all.next !== null && all.recordings.length < least);
   return all;
 }
@@ -134,6 +145,8 @@ export const recordings = {
   annotate: (id: string, change: Partial<Notes>): Promise<Notes> => request(`/api/recordings/${encodeURIComponent(id)}`, { method: "PATCH", json: change }),
   erase: (id: string, participant: string): Promise<unknown> =>
     request(`/api/recordings/${encodeURIComponent(id)}/participants/${encodeURIComponent(participant)}`, { method: "DELETE" }),
+  mark: (url: string, t_ms: number, text: string): Promise<unknown> => request(url, { method: "POST", json: { t_ms, text } }),
+  unmark: (url: string, mark: string): Promise<unknown> => request(`${url}/${encodeURIComponent(mark)}`, { method: "DELETE" }),
   restore: (id: string): Promise<unknown> => request(`/api/recordings/${encodeURIComponent(id)}/undo`, { method: "POST" }),
 };
 

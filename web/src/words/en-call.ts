@@ -300,6 +300,7 @@ export const enCall = {
     deviceGone: (label: string, now: string) => `${label} is gone. Using ${now}.`,
   },
   call: {
+    lookingBack: "The call goes on: others still see and hear you.",
     sidePanel: "Chat and people",
     invite: "Invite",
     reconnecting: "Reconnecting. What is recorded so far is safe.",

@@ -13,6 +13,7 @@ export const enPages = {
     behind: (time: string) => `${time} behind`,
     toLive: "Go to live",
     goBack: "See what was",
+    catchUp: "Catch up at 1.5×",
     ended: "This has ended.",
     endedBy: (name: string) => `${name} ended it.`,
     endedText: "It was not recorded.",
@@ -85,8 +86,8 @@ export const enPages = {
     undoFailed: "It could not be brought back: the time for that is over.",
     stillRuns: "It is still being recorded. Stop the recording first.",
     deleteFailed: "It was not deleted. The server refused.",
-    free: (free: string) => `${free} free`,
-    fullOn: (free: string, day: string) => `${free} free, full around ${day}`,
+    free: (free: string, hours: number) => `${free} free, ${hours === 1 ? "1 hour" : `${hours} hours`} of one camera`,
+    fullOn: (free: string, day: string) => `${free}, full around ${day}`,
     card: {
       waiting: "Starts with the first picture or sound",
       recording: "Recording now",

@@ -33,6 +33,11 @@ export function dateTime(at: Date | number | string): string {
   return new Intl.DateTimeFormat(locale(), { dateStyle: "medium", timeStyle: "short" }).format(new Date(at));
 }
 
+/** `20 Nov 2026`. */
+export function day(at: number): string {
+  return new Intl.DateTimeFormat(locale(), { dateStyle: "medium" }).format(at);
+}
+
 export function number(value: number, maximumFractionDigits = 1): string {
   return new Intl.NumberFormat(locale(), { maximumFractionDigits }).format(value);
 }

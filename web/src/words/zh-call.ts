@@ -299,6 +299,7 @@ export const zhCall: typeof enCall = {
     deviceGone: (label, now) => `${label} 已断开，改用 ${now}。`,
   },
   call: {
+    lookingBack: "通话仍在继续：别人还能看到和听到你。",
     sidePanel: "聊天和成员",
     invite: "邀请",
     reconnecting: "正在重新连接。到目前为止的录制是安全的。",

@@ -12,6 +12,7 @@ export const zhPages: typeof enPages = {
     behind: (time) => `落后 ${time}`,
     toLive: "回到直播",
     goBack: "看之前的内容",
+    catchUp: "以 1.5 倍速追上",
     ended: "已经结束。",
     endedBy: (name) => `${name} 结束了它。`,
     endedText: "没有录制。",
@@ -84,8 +85,8 @@ export const zhPages: typeof enPages = {
     undoFailed: "无法恢复：时间已过。",
     stillRuns: "它还在录制。请先停止录制。",
     deleteFailed: "没有删除。服务器拒绝了。",
-    free: (free) => `剩余 ${free}`,
-    fullOn: (free, day) => `剩余 ${free}，约 ${day} 用尽`,
+    free: (free, hours) => `剩余 ${free}，可录一路摄像头 ${hours} 小时`,
+    fullOn: (free, day) => `${free}，约 ${day} 用尽`,
     card: {
       waiting: "有画面或声音时开始",
       recording: "正在录制",

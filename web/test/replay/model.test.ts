@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { fileAt, lanes, silences, speakerAt, speech, spots, stops, verdict } from "../../src/client/replay/model.ts";
+import { chatAt, fileAt, lanes, silences, speakerAt, speech, spots, stops, verdict } from "../../src/client/replay/model.ts";
 import type { Manifest, ManifestFile } from "../../src/client/replay/model.ts";
 import { formatSpan, parseMoment, parseSpan } from "../../src/client/replay/when.ts";
 
@@ -13,6 +13,13 @@ function file(part: Partial<ManifestFile>): ManifestFile {
 function manifest(part: Partial<Manifest>): Manifest {
   return { version: 1, id: "x", room: "team", state: "complete", started_at: "2026-01-01T00:00:00Z", duration_ms: 10_000, participants: [], files: [file({})], ...part };
 }
+
+it("shows chat for a while after it was written", () => {
+  const events = [{ t_ms: 1_000, type: "mark", mark: "a", text: "one" }, { t_ms: 5_000, type: "chat", text: "hi" }];
+  expect(chatAt(events, 4_999)).toEqual([]);
+  expect(chatAt(events, 5_000)).toHaveLength(1);
+  expect(chatAt(events, 13_000)).toEqual([]);
+});
 
 describe("lanes", () => {
   it("gives a person one lane however often they came, with their screens behind", () => {

@@ -36,5 +36,8 @@ describe("people on the stage", () => {
     expect(area("b")).toBeGreaterThan(4 * area("a"));
     expect(arrange(["a", "b", "c", "d"], null, size, undefined).columns).toBe(2);
     expect(arrange([], null, size, undefined).boxes.size).toBe(0);
+    const many = Array.from({ length: 9 }, (_, i) => `p${i}`);
+    expect([...arrange(many, "p0", size, undefined).boxes.keys()]).toEqual(["p0", "p1", "p2", "p3", "p4", "p5", "p6"]);
+    expect([...arrange(many, "p0", size, undefined, "p8").boxes.keys()]).toEqual(["p0", "p1", "p2", "p3", "p4", "p5", "p8"]);
   });
 });

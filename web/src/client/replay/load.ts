@@ -1,7 +1,8 @@
 // Fetches a recording: its manifest and what happened in it. Says in one word why it could not.
 import { api, ApiError, request } from "../api.ts";
+import { isEmbedded, serverUrl } from "../server.ts";
 import { VERSION } from "./model.ts";
-import type { Manifest, RecordedEvent } from "./model.ts";
+import type { Manifest, MediaUrls, RecordedEvent } from "./model.ts";
 
 export type Failure = "missing" | "locked" | "newer" | "offline" | "failed";
 
@@ -23,8 +24,15 @@ export async function loadManifest(id: string, signal: AbortSignal): Promise<Man
     throw new LoadError(whyOf(error));
   }
   if (manifest.version > VERSION) throw new LoadError("newer");
+  if (isEmbedded() && manifest.media) manifest.media = elsewhere(manifest.media);
   const whole = { ...manifest, files: manifest.files ?? [], participants: manifest.participants ?? [] };
   return whole.state === "recording" ? upToNow(whole, signal) : whole;
+}
+
+/** The addresses of files as they work on a page that is not ours. */
+function elsewhere(media: Record<string, MediaUrls>): Record<string, MediaUrls> {
+  const urls = (one: MediaUrls) => Object.fromEntries(Object.entries(one).map(([door, url]) => [door, typeof url === "string" ? serverUrl(url) : url]));
+  return Object.fromEntries(Object.entries(media).map(([file, one]) => [file, urls(one) as unknown as MediaUrls]));
 }
 
 /** The manifest on disk is a few seconds old while it grows; the room knows better. */
@@ -38,17 +46,27 @@ async function upToNow(manifest: Manifest, signal: AbortSignal): Promise<Manifes
 
 /** What happened, and where to go on asking while it grows. */
 export interface Happened {
+  /** With the markers among them. */
   events: RecordedEvent[];
   next: number;
+}
+
+interface Answer extends Happened {
+  markers?: RecordedEvent[];
 }
 
 /** What happened since `before`; a recording plays without it. */
 export async function loadEvents(id: string, before: Happened, signal: AbortSignal): Promise<Happened> {
   try {
-    const { events, next } = await request<Happened>(`/api/recordings/${encodeURIComponent(id)}/events?after=${before.next}`, { signal });
-    const known = events.filter((event) => typeof event?.t_ms === "number" && typeof event.type === "string");
+    const { events, next, markers = [] } = await request<Answer>(`/api/recordings/${encodeURIComponent(id)}/events?after=${before.next}`, { signal });
+    const isKnown = (event: RecordedEvent): boolean => typeof event?.t_ms === "number" && typeof event.type === "string";
+    const fresh = events.filter(isKnown);
+    const marks = markers.filter(isKnown);
+    const idsOf = (list: readonly RecordedEvent[]): string => list.flatMap((event) => (event.type === "mark" ? (event.mark ?? "") : [])).toSorted().join();
     // The same list when nothing came: nothing is drawn anew then.
-    return known.length === 0 ? before : { events: [...before.events, ...known].toSorted((a, b) => a.t_ms - b.t_ms), next };
+    if (fresh.length === 0 && idsOf(marks) === idsOf(before.events)) return before;
+    const happened = before.events.filter((event) => event.type !== "mark");
+    return { events: [...happened, ...fresh, ...marks].toSorted((a, b) => a.t_ms - b.t_ms), next };
   } catch {
     return before;
   }

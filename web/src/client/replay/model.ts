@@ -70,7 +70,9 @@ export interface Summary {
   participants: ManifestPerson[];
   files_count?: number;
   size_bytes?: number;
+  poster?: { file: string; t_ms: number; duration_ms: number };
   poster_url?: string | null;
+  preview_url?: string | null;
 }
 
 export interface Manifest extends Summary {
@@ -79,6 +81,8 @@ export interface Manifest extends Summary {
   media?: Record<string, MediaUrls>;
   /** All of it as one ZIP; only for those who may download. */
   export_url?: string;
+  /** Where markers are added; missing for who may not. */
+  markers_url?: string;
 }
 
 /** A line of `events.jsonl`. */
@@ -94,6 +98,8 @@ export interface RecordedEvent {
   muted?: boolean;
   source?: string;
   kind?: string;
+  /** Of a marker, for taking it back. */
+  mark?: string;
 }
 
 /** The newest layout that these pages know. */
@@ -215,6 +221,11 @@ export function verdict(manifest: Manifest): Verdict {
 export function stops(events: readonly RecordedEvent[], marks: readonly Spot[]): number[] {
   const told = events.filter((event) => event.type !== "speaking" && event.type !== "layer").map((event) => event.t_ms);
   return [...new Set([...told, ...marks.map((mark) => mark.from)])].toSorted((a, b) => a - b);
+}
+
+/** What was written in the last moments before `at`, the latest last: what is shown over the picture. */
+export function chatAt(events: readonly RecordedEvent[], at: number, lasts = 8_000, most = 3): RecordedEvent[] {
+  return events.filter((event) => event.type === "chat" && event.t_ms <= at && at - event.t_ms < lasts).slice(-most);
 }
 
 /** Who speaks at which times, from `speaking` events: each one holds until the next. */

@@ -3,6 +3,7 @@ import { css, html, nothing } from "lit";
 import { withAccess } from "../../client/access.ts";
 import type { Config } from "../../client/api.ts";
 import type { Call } from "../../client/call.ts";
+import type { RoomState } from "../../client/room-state.ts";
 import { duration } from "../../words/format.ts";
 import { base, ReElement } from "../base.ts";
 import { icon } from "../elements/icon.ts";
@@ -13,7 +14,7 @@ import "../devices/device-button.ts";
 import "../elements/menu.ts";
 
 /** `re-bar`: what was pressed. */
-export type BarAction = "share" | "record" | "pause" | "leave" | "end" | "self-view" | "settings" | "keys" | "details" | "layout" | "agree" | "decline";
+export type BarAction = "share" | "record" | "pause" | "leave" | "end" | "self-view" | "settings" | "keys" | "details" | "layout" | "agree" | "decline" | "look-back";
 
 export class ReCallBar extends ReElement {
   static override properties = {
@@ -109,6 +110,7 @@ export class ReCallBar extends ReElement {
       ${room.grants.record && (state === "recording" || state === "paused") ? item("pause", state === "paused" ? "record" : "pause", state === "paused" ? w.resumeRecording : w.pauseRecording) : nothing}
       ${isRecording && call.me ? (call.me.recorded ? item("decline", "hand", w.stopRecordingMe) : item("agree", "record", w.recordMe)) : nothing}
       ${call.saved ? html`<a class="item" target="_blank" href=${withAccess(paths.replay(call.saved.id))}>${icon("play")}${w.playSaved(duration(call.saved.duration_ms))}</a>` : nothing}
+      ${canLookBack(room) ? item("look-back", "left", this.words.watch.goBack) : nothing}
       <div class="rule"></div>
       ${item("settings", "settings", w.settings)}
       ${item("keys", "keyboard", w.keys)}
@@ -134,5 +136,12 @@ export class ReCallBar extends ReElement {
     `,
   ];
 }
+
+/** Whether there is something to look back at, and the right to it. */
+export function canLookBack({ recording, grants }: RoomState): boolean {
+  return grants.replay && recording.state === "recording" && recording.id !== undefined && recording.duration_ms > LEAST_MS;
+}
+
+const LEAST_MS = 10_000;
 
 customElements.define("re-call-bar", ReCallBar);

@@ -38,6 +38,7 @@ export class ReCall extends ReElement {
     pinned: { state: true },
     hasSelfView: { state: true },
     isSoundHeld: { state: true },
+    back: { state: true },
     unread: { state: true },
     version: { state: true },
     isIdle: { type: Boolean, reflect: true, attribute: "idle" },
@@ -52,6 +53,8 @@ export class ReCall extends ReElement {
   declare private pinned: string | null;
   declare private hasSelfView: boolean;
   declare private isSoundHeld: boolean;
+  /** The recording that is looked back into, and from where. */
+  declare private back: { id: string; from: number } | null;
   declare private unread: number;
   declare private version: number;
   declare private isIdle: boolean;
@@ -71,6 +74,7 @@ export class ReCall extends ReElement {
     this.pinned = null;
     this.hasSelfView = choices().selfView;
     this.isSoundHeld = false;
+    this.back = null;
     this.unread = 0;
     this.version = 0;
     this.isIdle = false;
@@ -150,8 +154,9 @@ export class ReCall extends ReElement {
 
   private onEscape(event: KeyboardEvent): void {
     this.talk(false);
-    if (event.defaultPrevented || this.dialog !== null || this.panel === null) return;
-    this.panel = null;
+    if (event.defaultPrevented || this.dialog !== null) return;
+    if (this.panel !== null) this.panel = null;
+    else this.back = null;
   }
 
   private do(action: KeyAction): void {
@@ -190,6 +195,7 @@ export class ReCall extends ReElement {
       case "pause": return call.record(state === "paused" ? "resume" : "pause");
       case "agree": return call.answerConsent("agreed");
       case "decline": return call.answerConsent("declined");
+      case "look-back": return void this.lookBack();
       case "leave": return call.leave();
       case "layout": this.mode = this.mode === "speaker" ? "auto" : "speaker"; return;
       case "self-view":
@@ -197,6 +203,14 @@ export class ReCall extends ReElement {
         return rememberChoices({ selfView: this.hasSelfView });
       case "settings": case "keys": case "details": case "end": this.dialog = action;
     }
+  }
+
+  /** What was said a moment ago; the call goes on, and the others still see and hear this person. */
+  private async lookBack(): Promise<void> {
+    const { id, duration_ms } = this.call?.room?.recording ?? {};
+    if (id === undefined || duration_ms === undefined) return;
+    const { BACK_MS } = await import("../player/look-back.ts");
+    this.back = { id, from: Math.max(0, duration_ms - BACK_MS) };
   }
 
   private async share(call: Call): Promise<void> {
@@ -257,13 +271,14 @@ export class ReCall extends ReElement {
           @re-visible=${(event: CustomEvent<string[]>) => call.show(new Set(event.detail))} @re-tile-do=${(event: CustomEvent<TileWish>) => this.onTile(event.detail)}>
           ${isAlone ? html`<div class="alone"><re-invite large .room=${room.room} .config=${this.config}></re-invite></div>` : nothing}
         </re-stage>
+        ${this.back ? html`<re-look-back .recording=${this.back.id} .from=${this.back.from} .saved=${room.recording.duration_ms} .note=${w.lookingBack} @re-live=${() => (this.back = null)}></re-look-back>` : nothing}
         <div class="notices">${notices}</div>
       </main>
       <footer class="foot"><re-call-bar .call=${call} .config=${this.config} mode=${this.mode} .hasSelfView=${this.hasSelfView} .version=${this.version}
         @re-bar=${(event: CustomEvent<BarAction>) => this.onBar(event.detail)}></re-call-bar></footer>
       ${this.panel ? html`<aside aria-label=${w.sidePanel}><re-panel .call=${call} tab=${this.panel} .version=${this.version}
         @re-panel=${(event: CustomEvent<PanelTab>) => { this.panel = event.detail; if (event.detail === "chat") this.unread = 0; }} @re-panel-close=${() => (this.panel = null)}></re-panel></aside>` : nothing}
-      <re-sounds .call=${call} .isOff=${this.isQuiet} .speakerId=${this.speakerId} @re-sound-held=${(event: CustomEvent<boolean>) => (this.isSoundHeld = event.detail)}></re-sounds>
+      <re-sounds .call=${call} .isOff=${this.isQuiet || this.back !== null} .speakerId=${this.speakerId} @re-sound-held=${(event: CustomEvent<boolean>) => (this.isSoundHeld = event.detail)}></re-sounds>
       <re-call-dialogs .call=${call} .config=${this.config} .open=${this.dialog} .version=${this.version} @re-dialog-close=${() => (this.dialog = null)}></re-call-dialogs>
     </div>`;
   }
@@ -307,6 +322,7 @@ export class ReCall extends ReElement {
       .notices { position: absolute; inset: var(--s2) var(--s5) auto; z-index: 10; display: grid; gap: var(--s2); justify-items: center; pointer-events: none; }
       .notices re-notice { max-width: 560px; border: 1px solid var(--line); box-shadow: var(--float); pointer-events: auto; }
       .notices re-notice[kind="info"] { background: var(--raised); }
+      re-look-back { position: absolute; inset: 0; z-index: 8; max-width: none; padding: var(--s2) var(--s4); background: var(--sunken); }
       .alone { position: absolute; inset: 0; z-index: 1; display: grid; place-content: center; grid-template-columns: minmax(0, 480px); padding: var(--s4); pointer-events: none; }
       .alone > * { pointer-events: auto; }
       .foot { grid-column: 1; min-width: 0; padding: var(--s3) var(--s2) calc(var(--s3) + env(safe-area-inset-bottom)); }

@@ -1,17 +1,17 @@
 // One recording in the library: poster, title, when and who, size, one line about its state.
 import { css, html, nothing } from "lit";
 import type { TemplateResult } from "lit";
-import { namesOf, recordings, titleOf } from "../../client/library.ts";
+import { namesOf, titleOf } from "../../client/library.ts";
 import { isGrowing } from "../../client/replay/model.ts";
-import type { Manifest, Summary } from "../../client/replay/model.ts";
+import type { Summary } from "../../client/replay/model.ts";
 import { bytes, dateTime, duration, list } from "../../words/format.ts";
 import { base, ReElement } from "../base.ts";
 import { paths } from "../route.ts";
 import { icon } from "./icon.ts";
 
 const PREVIEW_AFTER_MS = 300;
-/** The first frames of a call are often black or somebody's ceiling. */
-const POSTER_AT_MS = 3_000;
+/** The beginning of a long call is seldom what it was about. */
+const LONG_MS = 30_000;
 
 /** Fires `re-remove`, `re-restore` and `re-select`. */
 export class ReCard extends ReElement {
@@ -19,76 +19,51 @@ export class ReCard extends ReElement {
     entry: { attribute: false },
     selected: { type: Boolean, reflect: true },
     removed: { type: Boolean, reflect: true },
-    poster: { state: true },
     preview: { state: true },
-    hasPoster: { state: true },
+    isPosterBroken: { state: true },
   };
   declare entry: Summary;
   declare selected: boolean;
   /** Deleted a moment ago; its place stays until the undoing is over. */
   declare removed: boolean;
-  declare private poster: string | null;
   declare private preview: string | null;
-  declare private hasPoster: boolean;
-  private film: string | null = null;
-  private filmStarts = 0;
+  declare private isPosterBroken: boolean;
   private waiting = 0;
+  private picture = { of: "", url: "" };
 
   constructor() {
     super();
     this.selected = false;
     this.removed = false;
-    this.poster = null;
     this.preview = null;
-    this.hasPoster = true;
+    this.isPosterBroken = false;
   }
 
   override connectedCallback(): void {
     super.connectedCallback();
-    const sight = new IntersectionObserver((seen) => {
-      if (!seen.some((one) => one.isIntersecting)) return;
-      sight.disconnect();
-      this.load(this.connected);
-    }, { rootMargin: "200px" });
-    sight.observe(this);
-    this.connected.addEventListener("abort", () => {
-      sight.disconnect();
-      this.stopPreview();
-    });
+    this.connected.addEventListener("abort", () => this.stopPreview());
+  }
+
+  // Signed addresses change with every list; the same picture keeps the one it was loaded by.
+  private get poster(): string | null {
+    const { poster, poster_url: url } = this.entry;
+    const of = `${this.entry.id}/${poster?.file}/${poster?.t_ms}`;
+    if (url && this.picture.of !== of) {
+      this.picture = { of, url };
+      this.isPosterBroken = false;
+    }
+    return url && !this.isPosterBroken ? this.picture.url : null;
   }
 
   override focus(): void {
     this.renderRoot.querySelector<HTMLElement>("a.title, button.undo")?.focus();
   }
 
-  // The list has no files; the poster's address comes with the manifest, for cards in sight only.
-  private load(signal: AbortSignal): void {
-    if (this.entry.poster_url) {
-      this.poster = this.entry.poster_url;
-    }
-    recordings.manifest(this.entry.id, signal).then(
-      (manifest) => this.choose(manifest),
-      () => { if (!signal.aborted) this.hasPoster = this.poster !== null; },
-    );
-  }
-
-  private choose(manifest: Manifest): void {
-    const seen = manifest.files.filter((file) => file.video !== null && file.duration_ms > 0);
-    // A shared screen says more about a call than a face.
-    const best = seen.find((file) => file.source !== "camera") ?? seen.toSorted((a, b) => b.duration_ms - a.duration_ms)[0];
-    const urls = best && manifest.media?.[best.file];
-    this.hasPoster = urls !== undefined && urls !== null;
-    if (!best || !urls) return;
-    const at = Math.min(POSTER_AT_MS, Math.floor(best.duration_ms / 2));
-    this.filmStarts = best.duration_ms > 30_000 ? best.duration_ms / 5000 : 0;
-    this.film = join(urls.url, "part=1");
-    if (urls.thumb_url) this.poster ??= join(urls.thumb_url, `t=${at}`);
-  }
-
   private startPreview(): void {
     if (this.removed || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
     clearTimeout(this.waiting);
-    this.waiting = window.setTimeout(() => (this.preview = this.film), PREVIEW_AFTER_MS);
+    const url = this.entry.preview_url;
+    this.waiting = window.setTimeout(() => (this.preview = url ? join(url, "part=1") : null), PREVIEW_AFTER_MS);
   }
 
   private stopPreview(): void {
@@ -125,10 +100,11 @@ export class ReCard extends ReElement {
     const grows = isGrowing(one.state);
     const names = namesOf(one);
     const state = w.card[one.state] ?? "";
+    const { poster } = this;
     return html`<article @pointerenter=${this.startPreview} @pointerleave=${this.stopPreview}
       @focusin=${this.startPreview} @focusout=${this.stopPreview} @keydown=${this.onKey}>
       <div class="picture">
-        ${this.poster ? html`<img src=${this.poster} alt="" loading="lazy" @error=${() => (this.poster = null)} />` : this.faces(names)}
+        ${poster ? html`<img src=${poster} alt="" loading="lazy" @error=${() => (this.isPosterBroken = true)} />` : this.faces(names)}
         ${this.preview ? html`<video muted playsinline loop aria-hidden="true" tabindex="-1" src=${this.preview} .muted=${true} @loadedmetadata=${this.play}></video>` : nothing}
         ${grows
           ? html`<span class="badge rec numbers"><span class="dot"></span>${w.recordedNow} ${duration(one.duration_ms)}</span>`
@@ -149,12 +125,13 @@ export class ReCard extends ReElement {
 
   private faces(names: string[]): TemplateResult {
     return html`<div class="faces" aria-hidden="true">${names.slice(0, 3).map((name) => html`<span>${initials(name)}</span>`)}
-      ${this.hasPoster ? nothing : html`<small>${this.words.library.noPicture}</small>`}</div>`;
+      ${this.entry.poster ? nothing : html`<small>${this.words.library.noPicture}</small>`}</div>`;
   }
 
   private play(event: Event): void {
     const video = event.target as HTMLVideoElement;
-    video.currentTime = this.filmStarts;
+    const length = this.entry.poster?.duration_ms ?? 0;
+    video.currentTime = length > LONG_MS ? length / 5000 : 0;
     video.play().catch(() => this.stopPreview());
   }
 

@@ -25,6 +25,7 @@ const SHAPES = {
   right: svg`<path d="m8 5.5 4.5 4.5L8 14.5"/>`,
   play: svg`<path d="M6 4v12l10-6z"/>`,
   pause: svg`<path d="M7 4.5v11M13 4.5v11" stroke-width="2.5"/>`,
+  skip: svg`<path d="M3.5 5v10l6-5zM10.5 5v10l6-5z"/>`,
   search: svg`<circle cx="9" cy="9" r="5.5"/><path d="m13 13 4 4"/>`,
   download: svg`<path d="M10 3v9.5M6 9l4 4 4-4M4 16.5h12"/>`,
   trash: svg`<path d="M3.5 5.5h13M8 5.5v-2h4v2M5.5 5.5l.8 11h7.4l.8-11M8.5 8.5v5M11.5 8.5v5"/>`,

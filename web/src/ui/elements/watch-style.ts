@@ -7,7 +7,7 @@ export const stylesOfWatch = css`
   re-stage { min-width: 0; min-height: 0; }
   re-sounds { display: none; }
   .quiet { place-self: center; color: var(--text-2); }
-  .past { align-self: center; min-width: 0; max-width: 1200px; max-height: calc(100dvh - 160px); width: 100%; margin: 52px auto 68px; overflow: auto; }
+  .past { align-self: center; max-height: calc(100dvh - 160px); margin: 52px auto 68px; }
   .over { color-scheme: dark; color: var(--text); transition: opacity var(--move); }
   :host([idle]) .over { opacity: 0; }
   .stage[data-back] ~ .over { opacity: 1 !important; }
@@ -19,7 +19,6 @@ export const stylesOfWatch = css`
   .counts .glyph:not(:first-child) { margin-left: var(--s2); }
   .live { display: inline-flex; align-items: center; gap: var(--s2); min-height: 44px; padding: 0 var(--s3); border-radius: var(--r2); font: 600 var(--t2)/1 var(--font); }
   .live.on { background: var(--accent); color: var(--on-accent); }
-  .live.off { border: 2px solid var(--edge); background: transparent; color: var(--text); }
   .dot { width: 8px; height: 8px; border-radius: 50%; background: currentColor; }
   .gap { flex: 1; }
   .plain { border-color: transparent; background: var(--ctl); color: var(--text); }

@@ -5,9 +5,10 @@ import { repeat } from "lit/directives/repeat.js";
 import { api, ApiError } from "../../client/api.ts";
 import type { LiveRoom } from "../../client/api.ts";
 import { EVERYTHING, isFiltered, merge, namesOf, order, page, pages, readQuery, recordings, SORTED_AT_MOST, titleOf, writeQuery } from "../../client/library.ts";
-import type { Query } from "../../client/library.ts";
+import type { Query, Storage } from "../../client/library.ts";
 import { isGrowing } from "../../client/replay/model.ts";
 import type { Summary } from "../../client/replay/model.ts";
+import { bytes, day } from "../../words/format.ts";
 import { announce } from "../announce.ts";
 import { base, ReElement } from "../base.ts";
 import "../elements/card.ts";
@@ -22,6 +23,8 @@ type Loading = "loading" | "there" | "failed" | "offline" | "locked";
 
 const REFRESH_MS = 4_000;
 const TYPING_MS = 250;
+/** Nobody plans for a disk that is full in years. */
+const FAR_DAYS = 400;
 const UNDO_MS = 10_000;
 
 // The scroll place returns on a way back only; a fresh visit begins at the top.
@@ -33,7 +36,7 @@ const SELECTS = ["when", "state", "sort"] as const;
 class RePageLibrary extends ReElement {
   static override properties = {
     query: { state: true }, loading: { state: true }, entries: { state: true }, next: { state: true }, rooms: { state: true },
-    fresh: { state: true }, selected: { state: true }, removed: { state: true }, isMore: { state: true },
+    fresh: { state: true }, selected: { state: true }, storage: { state: true }, removed: { state: true }, isMore: { state: true },
   };
   declare private query: Query;
   declare private loading: Loading;
@@ -45,6 +48,7 @@ class RePageLibrary extends ReElement {
   /** Deleted ones whose place still offers the undoing. */
   declare private removed: ReadonlySet<string>;
   declare private isMore: boolean;
+  declare private storage: Storage | null;
   private typing = 0;
   private request = new AbortController();
   private returnTo: number | null = null;
@@ -60,6 +64,7 @@ class RePageLibrary extends ReElement {
     this.selected = new Set();
     this.removed = new Set();
     this.isMore = false;
+    this.storage = null;
   }
 
   override connectedCallback(): void {
@@ -94,6 +99,7 @@ class RePageLibrary extends ReElement {
       const found = await pages(this.query, enough, signal);
       this.entries = order(found.recordings, this.query.sort);
       this.next = found.next;
+      this.storage = found.storage ?? null;
       this.fresh = [];
       this.selected = new Set();
       this.removed = new Set();
@@ -113,6 +119,7 @@ class RePageLibrary extends ReElement {
     try {
       const [rooms, found] = await Promise.all([api.rooms(signal), page(this.query, null, signal)]);
       this.rooms = rooms;
+      this.storage = found.storage ?? null;
       const { updated, fresh } = merge(this.entries, found.recordings);
       const isAtTop = scrollY < 80 && this.query.sort === "newest" && this.renderRoot.querySelector("re-card:focus-within, re-card:hover") === null;
       if (isAtTop && this.selected.size === 0) {
@@ -279,12 +286,23 @@ class RePageLibrary extends ReElement {
     return html`<re-header here=${paths.library}></re-header>
       <main>
         <div class="heading"><h1>${w.title}</h1>
-          ${this.loading === "there" && this.entries.length > 0 ? html`<p class="hint numbers">${w.count(this.entries.length - this.removed.size, this.next !== null)}</p>` : nothing}</div>
+          ${this.loading === "there" ? html`<p class="hint numbers">${[
+            this.entries.length > 0 ? w.count(this.entries.length - this.removed.size, this.next !== null) : "",
+            this.storage ? this.space(this.storage) : "",
+          ].filter(Boolean).join(" · ")}</p>` : nothing}</div>
         ${this.selected.size > 0 ? this.actions() : this.head()}
         ${liveRooms(this.rooms, this.words)}
         ${this.fresh.length > 0 ? html`<p class="middle"><button class="small" @click=${this.showFresh}>${icon("up", 16)}${w.fresh(this.fresh.length)}</button></p>` : nothing}
         ${this.content()}
       </main>`;
+  }
+
+  /** How much fits in, and until when if that day is near enough to care. */
+  private space(storage: Storage): string {
+    const w = this.words.library;
+    const free = w.free(bytes(storage.free_bytes), storage.free_hours);
+    const days = storage.full_in_days ?? Infinity;
+    return days > FAR_DAYS ? free : w.fullOn(free, day(Date.now() + days * 86_400_000));
   }
 
   private head(): TemplateResult {

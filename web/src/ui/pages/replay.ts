@@ -5,15 +5,15 @@ import { ApiError } from "../../client/api.ts";
 import { namesOf, recordings, titleOf } from "../../client/library.ts";
 import type { Notes } from "../../client/library.ts";
 import type { Failure } from "../../client/replay/load.ts";
-import { isGrowing } from "../../client/replay/model.ts";
+import { isGrowing, lengthOf } from "../../client/replay/model.ts";
 import type { Manifest, RecordedEvent } from "../../client/replay/model.ts";
-import { formatSpan } from "../../client/replay/when.ts";
-import { dateTime, duration, list } from "../../words/format.ts";
+import { dateTime, list } from "../../words/format.ts";
 import { base, ReElement } from "../base.ts";
 import { icon } from "../elements/icon.ts";
 import { toast } from "../elements/toast.ts";
 import "../player/panel.ts";
 import "../player/player.ts";
+import "../player/share.ts";
 import type { ReelayPlayer } from "../player/player.ts";
 import { navigate, paths } from "../route.ts";
 import "./replay-more.ts";
@@ -52,12 +52,6 @@ class RePageReplay extends ReElement {
     if (Math.floor(event.detail / 1000) !== Math.floor(this.position / 1000)) this.position = event.detail;
   }
 
-  private share(at: number | null): void {
-    const link = new URL(paths.replay(this.recording), location.href);
-    if (at !== null) link.searchParams.set("t", formatSpan(Math.floor(at / 1000) * 1000));
-    this.player?.copy(link.href);
-  }
-
   private async discard(): Promise<void> {
     const w = this.words;
     const id = this.recording;
@@ -86,7 +80,7 @@ class RePageReplay extends ReElement {
         <reelay-player .recording=${this.recording} .start=${this.start} @re-loaded=${this.onLoaded} @re-moved=${this.onMoved}
           @re-failed=${(event: CustomEvent<Failure>) => (this.failure = event.detail)}></reelay-player>
         ${this.manifest && this.manifest.files.length > 0 ? html`<re-replay-panel .manifest=${this.manifest} .events=${this.events} .position=${this.position}
-          @re-seek=${(event: CustomEvent<number>) => this.player?.seek(event.detail)} @re-pin=${(event: CustomEvent<string>) => this.player?.pin(event.detail)}
+          @re-marked=${() => this.player?.refresh()} @re-seek=${(event: CustomEvent<number>) => this.player?.seek(event.detail)} @re-pin=${(event: CustomEvent<string>) => this.player?.pin(event.detail)}
           @re-volume=${(event: CustomEvent<{ person: string; volume: number }>) => this.player?.group?.setVolumeOf(event.detail.person, event.detail.volume)}></re-replay-panel>` : nothing}
       </div></main>`;
   }
@@ -95,15 +89,13 @@ class RePageReplay extends ReElement {
     const w = this.words.replay;
     const names = namesOf(manifest).filter((name) => name !== "");
     const grows = isGrowing(manifest.state);
-    const at = Math.floor(this.position / 1000) * 1000;
-    const share = at > 0 ? w.shareAt(duration(at)) : w.share;
     return html`<div class="head">
       <a class="button icon quiet" href=${paths.library} aria-label=${w.back} title=${w.back}>${icon("left")}</a>
       <div class="title"><h1><bdi>${titleOf(manifest)}</bdi></h1>
         <p class="second">${manifest.title?.trim() ? `${manifest.room} · ` : ""}${dateTime(manifest.started_at)} · ${names.length > 0 ? list(names) : w.nobody}</p>
         ${manifest.tags?.length ? html`<ul class="tags" aria-label=${w.tagsLabel}>${manifest.tags.map((tag) => html`<li><a href=${`${paths.library}?q=${encodeURIComponent(tag)}`}><bdi>${tag}</bdi></a></li>`)}</ul>` : nothing}</div>
       ${grows ? html`<span class="rec numbers"><span class="dot"></span>${w.growing}</span><a class="button small" href=${paths.room(manifest.room)}>${w.join}</a>` : nothing}
-      <button class="small numbers" aria-label=${share} title=${share} @click=${() => this.share(at > 0 ? at : null)}>${icon("link")}<span class="word">${share}</span></button>
+      <re-share .url=${paths.replay(this.recording)} .position=${this.position} .length=${lengthOf(manifest)} @re-copy=${(event: CustomEvent<string>) => this.player?.copy(event.detail)}></re-share>
       ${grows ? nothing : html`<re-replay-more .manifest=${manifest} .position=${this.position} @re-delete=${this.discard} @re-erased=${() => this.player?.refresh()}
         @re-noted=${(event: CustomEvent<Notes>) => (this.manifest = { ...manifest, ...event.detail })}></re-replay-more>`}
     </div>`;
@@ -137,7 +129,7 @@ class RePageReplay extends ReElement {
       .columns { display: grid; grid-template-columns: minmax(0, 1fr) 320px; gap: var(--s4); align-items: start; }
       re-replay-panel { max-height: min(86dvh, 900px); }
       @media (max-width: 1000px) { .columns { grid-template-columns: minmax(0, 1fr); } re-replay-panel { max-height: none; } }
-      @media (max-width: 480px) { main { padding: var(--s2) var(--s3) var(--s6); } .head .small .word { display: none; } .head > .icon:first-child { margin-left: -8px; } }
+      @media (max-width: 480px) { main { padding: var(--s2) var(--s3) var(--s6); } .head > .icon:first-child { margin-left: -8px; } }
     `,
   ];
 }

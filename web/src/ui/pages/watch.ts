@@ -3,9 +3,10 @@ import { html, nothing } from "lit";
 import type { PropertyValues, TemplateResult } from "lit";
 import { ApiError } from "../../client/api.ts";
 import { Call } from "../../client/call.ts";
+import { isEmbedded, serverUrl } from "../../client/server.ts";
 import { recordings } from "../../client/library.ts";
 import { roomName } from "../../client/protocol.ts";
-import { duration, list } from "../../words/format.ts";
+import { list } from "../../words/format.ts";
 import { announce } from "../announce.ts";
 import { base, ReElement } from "../base.ts";
 import "../call/rec-pill.ts";
@@ -14,23 +15,24 @@ import type { ReSounds } from "../call/sounds.ts";
 import "../call/stage.ts";
 import type { TileWish } from "../call/tile.ts";
 import { tilesOf } from "../call/tiles.ts";
+import "../elements/empty.ts";
 import { icon } from "../elements/icon.ts";
+import "../elements/notice.ts";
 import { stylesOfWatch } from "../elements/watch-style.ts";
 import { paths } from "../route.ts";
-import type { ReelayPlayer } from "../player/player.ts";
 
 const CHROME_MS = 2_000;
 const RETRY_MS = 3_000;
 const RINGS_MS = 250;
-/** So far behind the live edge somebody is who just dragged back. */
-const BACK_MS = 10_000;
+/** Before there is so much, there is nothing to look back at. */
+const LEAST_MS = 10_000;
 /** Refusals that may pass by themselves. */
 const PASSING: ReadonlySet<string> = new Set(["offline", "overloaded", "room-not-found", "too-fast"]);
 
-class RePageWatch extends ReElement {
+export class RePageWatch extends ReElement {
   static override properties = {
     room: {}, call: { state: true }, version: { state: true }, isMuted: { state: true }, isSoundHeld: { state: true },
-    pinned: { state: true }, mayReplay: { state: true }, isIdle: { type: Boolean, reflect: true, attribute: "idle" }, back: { state: true }, behind: { state: true },
+    pinned: { state: true }, mayReplay: { state: true }, isIdle: { type: Boolean, reflect: true, attribute: "idle" }, back: { state: true },
   };
   declare room: string;
   declare private call: Call | null;
@@ -40,7 +42,6 @@ class RePageWatch extends ReElement {
   declare private isIdle: boolean;
   /** The recording that is looked back into, and from where; `null` at the live edge. */
   declare private back: { id: string; from: number } | null;
-  declare private behind: number;
   declare private pinned: string | null;
   /** The recording that this visitor may see, as the server answered. */
   declare private mayReplay: string | null;
@@ -59,7 +60,6 @@ class RePageWatch extends ReElement {
     this.isSoundHeld = false;
     this.isIdle = false;
     this.back = null;
-    this.behind = 0;
     this.pinned = null;
     this.mayReplay = null;
   }
@@ -171,20 +171,12 @@ class RePageWatch extends ReElement {
   private async look(): Promise<void> {
     const recording = this.call?.room?.recording;
     if (!recording?.id) return;
-    await import("../player/player.ts");
-    const from = Math.max(0, recording.duration_ms - BACK_MS);
-    this.behind = recording.duration_ms - from;
-    this.back = { id: recording.id, from };
+    const { BACK_MS } = await import("../player/look-back.ts");
+    this.back = { id: recording.id, from: Math.max(0, recording.duration_ms - BACK_MS) };
   }
 
   private toLive(): void {
     this.back = null;
-    this.behind = 0;
-  }
-
-  private onMoved(event: CustomEvent<number>): void {
-    const saved = this.call?.room?.recording.duration_ms ?? 0;
-    this.behind = Math.max(0, saved - event.detail);
   }
 
   // --- Drawing -------------------------------------------------------------------------------------------------
@@ -215,13 +207,13 @@ class RePageWatch extends ReElement {
     const { room } = call;
     const now = Date.now();
     const tiles = tilesOf(call, { pinned: this.pinned, rings: call.speakers.rings(now) });
-    const canLookBack = room?.recording.id !== undefined && room.recording.state === "recording" && room.recording.id === this.mayReplay && room.recording.duration_ms > BACK_MS;
+    const canLookBack = room?.recording.id !== undefined && room.recording.state === "recording" && room.recording.id === this.mayReplay && room.recording.duration_ms > LEAST_MS;
     const soundLabel = this.isMuted || this.isSoundHeld ? w.soundOn : w.soundOff;
     return html`<main><div class="stage" ?data-back=${this.back !== null}>
         <re-stage .tiles=${tiles} mode="auto" .mainSpeaker=${call.speakers.main(now)} .recent=${call.speakers.recent(now)} .hasSelfView=${false}
           @re-tile-do=${this.onTile} @re-visible=${(event: CustomEvent<string[]>) => call.show(new Set(event.detail))} ?hidden=${this.back !== null}></re-stage>
         <re-sounds .call=${call} .isOff=${this.isMuted || this.back !== null} @re-sound-held=${(event: CustomEvent<boolean>) => (this.isSoundHeld = event.detail)}></re-sounds>
-        ${this.back ? html`<div class="past"><reelay-player .recording=${this.back.id} .start=${String(this.back.from / 1000)} @re-moved=${this.onMoved} @re-loaded=${this.playOn}></reelay-player></div>` : nothing}
+        ${this.back ? html`<re-look-back class="past" .recording=${this.back.id} .from=${this.back.from} .saved=${room?.recording.duration_ms ?? 0} @re-live=${this.toLive}></re-look-back>` : nothing}
         ${isAway ? html`<p class="chip over" role="status">${w.reconnecting}</p>` : nothing}
         ${this.isSoundHeld && !this.back ? html`<button class="main big" @click=${this.toggleSound}>${icon("sound")}${w.soundOn}</button>` : nothing}
         ${call.hasNoPath ? html`<re-notice class="over" kind="bad">${w.noPath}</re-notice>` : nothing}
@@ -234,24 +226,23 @@ class RePageWatch extends ReElement {
       </div>
       <div class="over bottom" role="toolbar" aria-label=${w.controls}>
         ${this.back
-          ? html`<button class="live off numbers" title=${w.toLive} @click=${this.toLive}>${w.behind(duration(this.behind))}<span class="unseen">. ${w.toLive}</span></button>`
+          ? nothing
           : html`<span class="live on"><span class="dot"></span>${w.live}</span>${canLookBack ? html`<button class="plain" @click=${this.look}>${icon("left")}<span class="word">${w.goBack}</span></button>` : nothing}`}
         <span class="gap"></span>
-        <a class="button plain" href=${paths.room(this.room)}>${w.join}</a>
+        <a class="button plain" target=${this.target} href=${serverUrl(paths.room(this.room))}>${w.join}</a>
         <button class="plain icon" aria-label=${soundLabel} title=${soundLabel} @click=${this.toggleSound}>${icon(this.isMuted || this.isSoundHeld ? "sound-off" : "sound")}</button>
         <button class="plain icon" aria-label=${w.fullScreen} title=${w.fullScreen} @click=${this.fullScreen}>${icon("full-screen")}</button>
       </div></main>`;
   }
 
-  // Somebody who looks back wants to see, not to press play.
-  private playOn(event: Event): void {
-    const player = event.target as ReelayPlayer;
-    void player.updateComplete.then(() => player.group?.updateComplete).then(() => player.group?.play());
+  /** On a page of somebody else our links open beside it. */
+  private get target(): string | typeof nothing {
+    return isEmbedded() ? "_blank" : nothing;
   }
 
   private waiting(): TemplateResult {
     const w = this.words.watch;
-    return this.card(w.waiting, w.waitingText, html`<a slot="action" class="button" href=${paths.room(this.room)}>${w.join}</a>`);
+    return this.card(w.waiting, w.waitingText, html`<a slot="action" class="button" target=${this.target} href=${serverUrl(paths.room(this.room))}>${w.join}</a>`);
   }
 
   private over(reason: string, by: string | null): TemplateResult {
@@ -261,18 +252,18 @@ class RePageWatch extends ReElement {
     const id = call?.saved?.id ?? recording?.id;
     const heading = reason === "stopping" ? w.stopping : reason === "dropped" ? w.dropped : reason === "ended" && by ? w.endedBy(by) : reason === "expired" ? w.locked : w.ended;
     return this.card(heading, id ? "" : w.endedText, id && id === this.mayReplay
-      ? html`<a slot="action" class="button main" href=${paths.replay(id)}>${w.watchRecording}</a>`
-      : html`<a slot="action" class="button" href=${paths.home}>${this.words.common.toHome}</a>`);
+      ? html`<a slot="action" class="button main" target=${this.target} href=${serverUrl(paths.replay(id))}>${w.watchRecording}</a>`
+      : html`<a slot="action" class="button" target=${this.target} href=${serverUrl(paths.home)}>${this.words.common.toHome}</a>`);
   }
 
   private refused(code: string, message: string): TemplateResult {
     const w = this.words.watch;
-    const join = html`<a slot="action" class="button" href=${paths.room(this.room)}>${w.join}</a>`;
+    const join = html`<a slot="action" class="button" target=${this.target} href=${serverUrl(paths.room(this.room))}>${w.join}</a>`;
     switch (code) {
       case "watch-off": return this.card(w.off, w.offText, join);
       case "unauthorized":
       case "token-expired":
-      case "forbidden": return this.card(w.locked, "", html`<a slot="action" class="button" href=${paths.home}>${this.words.common.toHome}</a>`);
+      case "forbidden": return this.card(w.locked, "", html`<a slot="action" class="button" target=${this.target} href=${serverUrl(paths.home)}>${this.words.common.toHome}</a>`);
       case "limit-reached":
       case "room-full": return this.card(w.full, "", html`<button slot="action" @click=${this.enter}>${this.words.common.tryAgain}</button>`);
       case "room-not-found": return this.waiting();
@@ -284,7 +275,7 @@ class RePageWatch extends ReElement {
 
   private card(heading: string, text: string, actions: TemplateResult | typeof nothing): TemplateResult {
     const names = this.call?.room?.participants.map((one) => one.name) ?? [];
-    return html`<re-header></re-header><main class="card">
+    return html`${isEmbedded() ? nothing : html`<re-header></re-header>`}<main class="card">
       <re-empty main .heading=${heading}><p>${text}</p>${names.length > 0 ? html`<p>${list(names)}</p>` : nothing}${actions}</re-empty></main>`;
   }
 

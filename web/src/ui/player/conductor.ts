@@ -376,6 +376,8 @@ export class Conductor {
 
   private load(part: Playing, at: number): void {
     part.isLoaded = true;
+    // Without it a browser asks other servers in a way that they cannot answer for.
+    if (new URL(part.url, location.href).origin !== location.origin) part.media.crossOrigin = "anonymous";
     part.media.preload = "auto";
     part.growing = part.indexUrl !== null && Growing.isPossible ? new Growing(part.media, part.url, part.indexUrl) : null;
     if (!part.growing) part.media.src = part.url;

@@ -40,7 +40,7 @@ export class ReMediaGroup extends ReElement {
     super();
     this.manifest = null;
     this.events = [];
-    this.layout = "grid";
+    this.layout = "screen";
     this.pinned = null;
     this.faces = [];
     this.size = { width: 0, height: 0 };
@@ -147,12 +147,12 @@ export class ReMediaGroup extends ReElement {
     const there = (id: string | null): string | null => (this.faces.some((face) => face.id === id) ? id : null);
     if (this.layout === "pinned" && there(this.pinned)) return this.pinned;
     const screen = this.faces.find((face) => face.isScreen && face.file);
-    if (screen) return screen.id;
+    if (screen && this.layout !== "grid" && this.layout !== "speaker") return screen.id;
     return this.layout === "speaker" ? (there(this.speaker.id) ?? this.faces[0]?.id ?? null) : null;
   }
 
   override render() {
-    const scene = arrange(this.faces.map((face) => face.id), this.mainId(), this.size, this.columns);
+    const scene = arrange(this.faces.map((face) => face.id), this.mainId(), this.size, this.columns, this.speaker.id);
     this.columns = scene.columns;
     return html`<div class="stage" role="group" aria-label=${this.words.replay.stage}>
       ${repeat(this.lanes, (lane) => lane.id, (lane) => this.tile(lane, scene.boxes.get(lane.id), this.faces.find((face) => face.id === lane.id)))}

@@ -4,7 +4,7 @@ import { css } from "lit";
 export const stylesOfPanel = css`
   :host { display: grid; grid-template-rows: auto 1fr; min-width: 0; min-height: 0; border: 1px solid var(--line); border-radius: var(--r3); background: var(--surface); overflow: hidden; }
   .tabs { display: flex; border-bottom: 1px solid var(--line); }
-  .tabs button { flex: 1; border-radius: 0; color: var(--text-2); font-size: var(--t2); }
+  .tabs button { flex: 1; min-width: 0; padding: 0 var(--s1); border-radius: 0; color: var(--text-2); font-size: var(--t2); }
   .tabs [aria-selected="true"] { color: var(--text); box-shadow: inset 0 -3px 0 var(--accent); }
   .tabs :focus-visible { outline-offset: -4px; }
   #body { min-height: 0; padding: var(--s2) var(--s3) var(--s4); overflow: auto; }

@@ -8,9 +8,10 @@ import { bytes, dateTime, duration, number } from "../../words/format.ts";
 import { base, ReElement } from "../base.ts";
 import { initials } from "../elements/card.ts";
 import { icon } from "../elements/icon.ts";
+import "./markers.ts";
 import { stylesOfPanel } from "./panel-style.ts";
 
-const TABS = ["people", "chat", "report"] as const;
+const TABS = ["people", "chat", "markers", "report"] as const;
 type Tab = (typeof TABS)[number];
 
 export class ReReplayPanel extends ReElement {
@@ -55,7 +56,16 @@ export class ReReplayPanel extends ReElement {
     return html`<div class="tabs" role="tablist" aria-label=${w.panel} @keydown=${this.onTabKey}>
         ${TABS.map((tab) => html`<button class="quiet" role="tab" id=${`tab-${tab}`} aria-controls="body" aria-selected=${tab === this.tab} tabindex=${tab === this.tab ? 0 : -1} @click=${() => (this.tab = tab)}>${w[tab]}</button>`)}
       </div>
-      <div id="body" role="tabpanel" aria-labelledby=${`tab-${this.tab}`} tabindex="0">${this.tab === "people" ? this.people(this.manifest) : this.tab === "chat" ? this.chat() : this.report(this.manifest)}</div>`;
+      <div id="body" role="tabpanel" aria-labelledby=${`tab-${this.tab}`} tabindex="0">${this.body(this.manifest)}</div>`;
+  }
+
+  private body(manifest: Manifest): TemplateResult {
+    switch (this.tab) {
+      case "people": return this.people(manifest);
+      case "chat": return this.chat();
+      case "markers": return html`<re-markers .url=${manifest.markers_url ?? null} .events=${this.events} .position=${this.position} @re-seek=${(event: CustomEvent<number>) => this.tell("re-seek", event.detail)}></re-markers>`;
+      case "report": return this.report(manifest);
+    }
   }
 
   private people(manifest: Manifest): TemplateResult {

@@ -6,9 +6,12 @@ export const stylesOfPlayer = css`
   .wait { aspect-ratio: 16 / 9; border-radius: var(--r3); }
   .player { display: grid; gap: var(--s2); min-width: 0; container-type: inline-size; }
   .screen {
-    display: block; width: 100%; height: min(62dvh, max(56cqi, 280px)); min-height: 200px; overflow: hidden; border-radius: var(--r3);
+    display: block; width: 100%; height: var(--screen, min(62dvh, max(56cqi, 280px))); min-height: 200px; overflow: hidden; border-radius: var(--r3);
     --media-background-color: transparent; --media-control-background: transparent; --media-loading-indicator-icon-height: 64px; --media-icon-color: #fff;
   }
+  .frame { position: relative; min-width: 0; min-height: 0; }
+  .chat { position: absolute; inset: auto var(--s4) var(--s7); z-index: 2; display: grid; justify-items: start; gap: var(--s1); color-scheme: dark; pointer-events: none; }
+  .chat p { max-width: min(36em, 70%); padding: var(--s1) var(--s3); border-radius: var(--r2); background: var(--scrim); color: #fff; font: 400 var(--t2)/1.4 var(--font); overflow-wrap: anywhere; }
   re-media-group { width: 100%; height: 100%; }
   .bar { display: flex; flex-wrap: wrap; align-items: center; gap: var(--s1); min-width: 0; }
   .bar {

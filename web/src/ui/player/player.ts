@@ -15,14 +15,18 @@ import "media-chrome/dist/media-volume-range.js";
 import { setLanguage as setControlLanguage } from "media-chrome/dist/utils/i18n.js";
 import { loadEvents, loadManifest, LoadError } from "../../client/replay/load.ts";
 import type { Failure, Happened } from "../../client/replay/load.ts";
-import { isGrowing, lanes, lengthOf, silences, spots, stops } from "../../client/replay/model.ts";
+import { chatAt, isGrowing, lanes, lengthOf, silences, spots, stops } from "../../client/replay/model.ts";
 import type { Manifest, ManifestFile, RecordedEvent, Span } from "../../client/replay/model.ts";
+import { isEmbedded } from "../../client/server.ts";
 import { parseSpan } from "../../client/replay/when.ts";
 import { duration } from "../../words/format.ts";
 import { language } from "../../words/index.ts";
 import { announce } from "../announce.ts";
 import { base, ReElement } from "../base.ts";
+import "../elements/dialog.ts";
+import "../elements/empty.ts";
 import { icon } from "../elements/icon.ts";
+import "../elements/notice.ts";
 import { toast } from "../elements/toast.ts";
 import "./group.ts";
 import type { ReMediaGroup } from "./group.ts";
@@ -36,14 +40,17 @@ import "./verdict.ts";
 
 const REFRESH_MS = 3_000;
 const KEYS_OFF = "reelay.player.keys-off";
+const CHAT_OFF = "reelay.player.chat-off";
 const FRAME = 1000 / 30;
+/** Firefox offers it on the picture itself, and not to pages. */
+const HAS_PIP = typeof HTMLVideoElement !== "undefined" && "requestPictureInPicture" in HTMLVideoElement.prototype;
 
 /** Fires `re-loaded` (the manifest), `re-moved` (milliseconds) and `re-failed` (a `Failure`). */
 export class ReelayPlayer extends ReElement {
   static override properties = {
     recording: {}, start: {}, manifest: { state: true }, events: { state: true }, failure: { state: true }, layout: { state: true },
     pinned: { state: true }, position: { state: true }, loaded: { state: true }, rate: { state: true }, trouble: { state: true },
-    skips: { state: true }, hasKeys: { state: true }, keysOpen: { state: true }, isPlaying: { state: true },
+    skips: { state: true }, hasChat: { state: true }, hasKeys: { state: true }, keysOpen: { state: true }, isPlaying: { state: true },
   };
   declare recording: string;
   /** As in `?t=`: where to begin, and where to stop. */
@@ -58,6 +65,7 @@ export class ReelayPlayer extends ReElement {
   declare private rate: number;
   declare private trouble: { kind: "broken" | "gone" | "offline"; file?: ManifestFile } | null;
   declare private skips: boolean;
+  declare private hasChat: boolean;
   declare private hasKeys: boolean;
   declare private keysOpen: boolean;
   declare private isPlaying: boolean;
@@ -74,13 +82,14 @@ export class ReelayPlayer extends ReElement {
     this.manifest = null;
     this.events = [];
     this.failure = null;
-    this.layout = "grid";
+    this.layout = "screen";
     this.pinned = null;
     this.position = 0;
     this.loaded = null;
     this.rate = 1;
     this.trouble = null;
     this.skips = false;
+    this.hasChat = readFlag(CHAT_OFF) !== "1";
     this.hasKeys = readFlag(KEYS_OFF) !== "1";
     this.keysOpen = false;
     this.isPlaying = false;
@@ -136,7 +145,7 @@ export class ReelayPlayer extends ReElement {
   pin(lane: string | null): void {
     const isSame = this.layout === "pinned" && this.pinned === lane;
     this.pinned = isSame ? null : lane;
-    this.layout = isSame || lane === null ? "grid" : "pinned";
+    this.layout = isSame || lane === null ? "screen" : "pinned";
   }
 
   async refresh(): Promise<void> {
@@ -221,8 +230,7 @@ export class ReelayPlayer extends ReElement {
       case "mute": group.muted = !group.muted; return;
       case "speed": return this.setSpeed(SPEEDS[Math.min(SPEEDS.length - 1, Math.max(0, SPEEDS.findIndex((one) => one >= this.rate) + action.by))] ?? 1);
       case "full-screen": this.renderRoot.querySelector<HTMLElement>("media-fullscreen-button")?.click(); return;
-      case "captions": return;
-      case "layout": this.setLayout(LAYOUTS[(LAYOUTS.indexOf(this.layout) + 1) % LAYOUTS.length] ?? "grid"); return;
+      case "layout": this.setLayout(LAYOUTS[(LAYOUTS.indexOf(this.layout) + 1) % LAYOUTS.length] ?? "screen"); return;
       case "help": this.keysOpen = true; return;
       default: action satisfies never;
     }
@@ -247,12 +255,12 @@ export class ReelayPlayer extends ReElement {
 
   private setKeys(on: boolean): void {
     this.hasKeys = on;
-    try {
-      if (on) localStorage.removeItem(KEYS_OFF);
-      else localStorage.setItem(KEYS_OFF, "1");
-    } catch {
-      // Without storage it holds for this visit.
-    }
+    writeFlag(KEYS_OFF, on ? null : "1");
+  }
+
+  private setChat(on: boolean): void {
+    this.hasChat = on;
+    writeFlag(CHAT_OFF, on ? null : "1");
   }
 
   // --- Drawing -------------------------------------------------------------------------------------------------
@@ -261,15 +269,16 @@ export class ReelayPlayer extends ReElement {
     const { manifest } = this;
     // The ready-made controls take their words when they are made.
     setControlLanguage(language() === "zh" ? "zh-CN" : "en");
-    if (!manifest) return this.failure ? nothing : html`<re-skeleton class="wait"></re-skeleton>`;
+    if (!manifest && this.failure) return isEmbedded() ? this.failed(this.failure) : nothing;
+    if (!manifest) return html`<re-skeleton class="wait"></re-skeleton>`;
     return html`<div class="player" id="full" @keydown=${this.onKey}>
-      <media-controller id="controller" nohotkeys noautohide gesturesdisabled fullscreenelement="full" class="screen" @click=${this.onPicture}>
+      <div class="frame"><media-controller id="controller" nohotkeys noautohide gesturesdisabled fullscreenelement="full" class="screen" @click=${this.onPicture}>
         <re-media-group slot="media" .manifest=${manifest} .events=${this.events} .layout=${this.layout} .pinned=${this.pinned}
           @timeupdate=${this.onTime} @progress=${this.onTime} @seeked=${this.onTime} @play=${this.onTime} @pause=${this.onTime} @ratechange=${() => (this.rate = this.group?.playbackRate ?? 1)}
           @re-broken=${this.onBroken} @re-offline=${() => (this.trouble ??= { kind: "offline" })} @re-expired=${() => this.refresh()}
           @re-pin=${(event: CustomEvent<string>) => this.pin(event.detail)}></re-media-group>
         <media-loading-indicator slot="centered-chrome" noautohide></media-loading-indicator>
-      </media-controller>
+      </media-controller>${this.hasChat ? this.chat() : nothing}</div>
       ${this.notices()}
       ${keyed(language(), this.bar())}
       <div class="below">
@@ -279,11 +288,25 @@ export class ReelayPlayer extends ReElement {
     </div>${this.help()}`;
   }
 
+  // Our own page says it in its own place.
+  private failed(why: Failure): TemplateResult {
+    const w = this.words.replay;
+    const text = { missing: w.missing, locked: w.locked, newer: w.newer, offline: this.words.common.offline, failed: w.failed }[why];
+    return html`<re-notice kind="warn">${text}${why === "failed" || why === "offline" ? html`<button slot="action" class="small" @click=${() => void this.refresh()}>${w.tryAgain}</button>` : nothing}</re-notice>`;
+  }
+
   // One click plays or pauses, as everywhere; two make a tile large.
   private onPicture(event: MouseEvent): void {
     if (event.detail !== 1 || event.defaultPrevented) return;
     const { group } = this;
     if (group) void (group.paused ? group.play() : group.pause());
+  }
+
+  // As it was written; the panel has all of it for who cannot see this.
+  private chat(): TemplateResult | typeof nothing {
+    const lines = chatAt(this.events, this.position);
+    if (lines.length === 0) return nothing;
+    return html`<div class="chat" aria-hidden="true">${lines.map((line) => html`<p><b><bdi>${line.name ?? ""}</bdi></b> <bdi>${line.text ?? ""}</bdi></p>`)}</div>`;
   }
 
   private notices(): TemplateResult | typeof nothing {
@@ -325,9 +348,10 @@ export class ReelayPlayer extends ReElement {
         ${SPEEDS.map((one) => html`<option value=${one} ?selected=${one === this.rate}>${one}×</option>`)}</select>${icon("down", 16)}</span>
       <span class="choice"><select aria-label=${w.layout} title=${`${w.layout} (G)`} @change=${(event: Event) => this.setLayout((event.target as HTMLSelectElement).value as Layout)}>
         ${LAYOUTS.map((one) => html`<option value=${one} ?selected=${one === this.layout}>${w.layouts[one]}</option>`)}</select>${icon("down", 16)}</span>
-      ${this.silent.length > 0 ? html`<button class="icon quiet" aria-pressed=${this.skips} aria-label=${w.skipSilence} title=${w.skipSilence} @click=${() => (this.skips = !this.skips)}>${icon("sound-off")}</button>` : nothing}
+      ${this.silent.length > 0 ? html`<button class="icon quiet" aria-pressed=${this.skips} aria-label=${w.skipSilence} title=${w.skipSilence} @click=${() => (this.skips = !this.skips)}>${icon("skip")}</button>` : nothing}
+      ${this.events.some((event) => event.type === "chat") ? html`<button class="icon quiet" aria-pressed=${this.hasChat} aria-label=${w.chatOver} title=${w.chatOver} @click=${() => this.setChat(!this.hasChat)}>${icon("chat")}</button>` : nothing}
       <button class="icon quiet keys" aria-label=${w.keys} title=${`${w.keys} (?)`} @click=${() => (this.keysOpen = true)}>${icon("keyboard")}</button>
-      <media-pip-button title=${w.pip} mediacontroller="controller"><span slot="tooltip"></span></media-pip-button>
+      ${HAS_PIP ? html`<media-pip-button title=${w.pip} mediacontroller="controller"><span slot="tooltip"></span></media-pip-button>` : nothing}
       <media-fullscreen-button title=${this.hint(6)} mediacontroller="controller"><span slot="tooltip"></span></media-fullscreen-button>
     </div>`;
   }
@@ -359,6 +383,15 @@ function readFlag(name: string): string | null {
     return localStorage.getItem(name);
   } catch {
     return null;
+  }
+}
+
+function writeFlag(name: string, value: string | null): void {
+  try {
+    if (value === null) localStorage.removeItem(name);
+    else localStorage.setItem(name, value);
+  } catch {
+    // Without storage it holds for this visit.
   }
 }
 

@@ -4,8 +4,9 @@ import type { Lane, ManifestFile, RecordedEvent } from "../../client/replay/mode
 import { place, shapeFor, withStrip } from "../layout.ts";
 import type { Box, Size } from "../layout.ts";
 
-export type Layout = "grid" | "speaker" | "pinned";
-export const LAYOUTS: readonly Layout[] = ["grid", "speaker", "pinned"];
+/** `screen`: a shared screen is large while there is one, else all are alike. */
+export type Layout = "screen" | "grid" | "speaker" | "pinned";
+export const LAYOUTS: readonly Layout[] = ["screen", "grid", "speaker", "pinned"];
 
 /** One tile at one moment. */
 export interface Face {
@@ -72,14 +73,16 @@ export interface Scene {
   columns: number | undefined;
 }
 
-/** Places for `ids`; `main` is large, if it is one of them. */
-export function arrange(ids: readonly string[], main: string | null, size: Size, columns: number | undefined): Scene {
+/** Places for `ids`; `main` is large, if it is one of them. Beside it `loud` always has a place, whoever has none. */
+export function arrange(ids: readonly string[], main: string | null, size: Size, columns: number | undefined, loud: string | null = null): Scene {
   const boxes = new Map<string, Box>();
   if (size.width === 0 || size.height === 0 || ids.length === 0) return { boxes, columns };
   const gap = size.width < 720 ? 8 : 12;
   if (main !== null && ids.includes(main)) {
     const others = ids.filter((id) => id !== main);
     const found = withStrip(others.length, size, gap);
+    const last = found.strip.length - 1;
+    if (loud !== null && last >= 0 && others.indexOf(loud) > last) others[last] = loud;
     boxes.set(main, whole(found.main));
     for (const [i, box] of found.strip.entries()) {
       const id = others[i];
