@@ -16,6 +16,7 @@ pub mod retention;
 pub mod shelf;
 pub mod splice;
 pub mod storage;
+pub mod trial;
 
 mod api;
 mod black;
