@@ -35,12 +35,13 @@ check: ## Formatting, clippy, TypeScript, web lint
 	@scripts/needs.sh check
 	@scripts/check.sh
 
-bench: ## CPU per packet, memory and latency at 100 viewers and 60 publishers (release build)
+bench: ## CPU per packet, memory, latency, and what files cost (release build, takes two minutes more)
 	@scripts/needs.sh run
 	@$(MAKE) --no-print-directory web
 	$(CARGO) build --release
 	target/release/reelay bench fanout --viewers 100
 	target/release/reelay bench record --publishers 60
+	target/release/reelay bench files
 
 clean: ## Remove everything that was built; recordings stay
 	$(CARGO) clean

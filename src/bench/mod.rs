@@ -1,8 +1,10 @@
 //! Measures a server: starts one as a process of its own, drives it over loopback with a cheap load, and prints what it
-//! costs beside what encrypting and sending alone would cost in the same minute on the same machine.
+//! costs beside what encrypting and sending alone would cost in the same minute on the same machine. `files` measures the
+//! recorder alone, without a network.
 
 mod crowd;
 mod fanout;
+mod files;
 mod floor;
 mod numbers;
 mod offer;
@@ -12,4 +14,5 @@ mod seat;
 mod source;
 
 pub use fanout::fanout;
+pub use files::{Size, files};
 pub use record::record;

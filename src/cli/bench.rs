@@ -5,6 +5,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use crate::bench::Size;
+
 /// Flags of `reelay bench`.
 #[derive(Debug, Clone, Args)]
 pub struct BenchArgs {
@@ -30,6 +32,15 @@ enum What {
         #[command(flatten)]
         common: Common,
     },
+    /// Files alone: cost of a frame, memory over a day, repair, close, start with many recordings
+    Files {
+        /// Make everything a hundredth of its size: shows that it works, and nothing about speed
+        #[arg(long)]
+        tiny: bool,
+        /// Print one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Clone, Args)]
@@ -53,6 +64,7 @@ pub(super) fn run(args: BenchArgs) -> anyhow::Result<()> {
         What::Record { publishers, common } => {
             print(&crate::bench::record(publishers.into(), Duration::from_secs(common.seconds))?, common.json)
         }
+        What::Files { tiny, json } => print(&crate::bench::files(if tiny { Size::Tiny } else { Size::Full })?, json),
     }
 }
 

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod access;
+mod bench;
 mod calls;
 mod cameras;
 mod capture;

@@ -56,6 +56,14 @@ impl Http {
         Ok(Self { token, tls: Arc::new(tls.with_root_certificates(roots).with_no_client_auth()) })
     }
 
+    /// Reads a page.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or does not speak HTTP.
+    pub async fn get(&self, url: &Uri) -> anyhow::Result<Answer> {
+        self.send(Method::GET, url, None).await
+    }
+
     /// Posts an SDP; follows redirects that keep the method.
     ///
     /// # Errors
