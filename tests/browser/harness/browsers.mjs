@@ -71,7 +71,8 @@ function start(name, { scheme = "light" } = {}) {
 
 /**
  * Opens a page in a context of its own, with the test's tools inside (see in-page.mjs).
- * `media: "synthetic"` replaces camera and microphone by a burnt-in clock and a beep at each whole second.
+ * `media: "synthetic"` replaces camera and microphone by a burnt-in clock and a tone; with
+ * `tone: 0` there is no microphone.
  */
 export async function openPage(browser, url, { viewport = { width: 1280, height: 800 }, scheme = "light", media = "synthetic", tone = 440, touch = false, locale } = {}) {
   const isFirefox = browser.browserType().name() === "firefox";

@@ -200,6 +200,9 @@ export function inPage({ media, tone }) {
   const sizeOf = (wish, fallback) => (typeof wish === "number" ? wish : (wish?.exact ?? wish?.ideal ?? fallback));
   navigator.mediaDevices.getUserMedia = async (wishes = {}) => {
     const stream = new MediaStream();
+    if (wishes.audio && tone === 0) {
+      throw new DOMException("there is no microphone in this test", "NotFoundError");
+    }
     if (wishes.audio) {
       stream.addTrack(microphone());
     }

@@ -37,20 +37,42 @@ describe("a call across browsers", () => {
     const ana = await enter(chromium, server.url, "team", "Ana", { tone: 440 });
     const bo = await enter(firefox, server.url, "team", "Bo", { tone: 660 });
     await Promise.all([sees(ana, "Ana"), sees(bo, "Bo"), hears(ana, "Ana"), hears(bo, "Bo")]);
-    const delays = [];
-    for (let i = 0; i < 20; i++) {
-      const clocks = await ana.evaluate(() => {
-        const now = Date.now() % 2 ** 24;
-        return window.reelayTest.clocksOf(window.reelayTest.all("video")).filter((clock) => clock !== null).map((clock) => now - clock);
-      });
-      delays.push(Math.max(...clocks));
-    }
-    delays.sort((a, b) => a - b);
-    console.log(`  glass to glass: median ${delays[10]} ms, at most ${delays.at(-1)} ms`);
-    assert.ok(delays[10] < 1_000, `${delays}`);
     await shoot(ana, "call-two-chromium");
     await shoot(bo, "call-two-firefox");
     assert.deepEqual(await scan(ana), []);
+    await close(ana, bo);
+  });
+
+  // From one canvas to another, through camera, encoder, server, decoder and screen. Without microphones: where there is no
+  // sound card, sound in Firefox goes slower than time on a busy machine, and both browsers make pictures wait for it.
+  test("pictures take at most 150 ms from glass to glass", { timeout: 180_000 }, async () => {
+    const ana = await enter(chromium, server.url, "glass", "Ana", { tone: 0 });
+    const bo = await enter(firefox, server.url, "glass", "Bo", { tone: 0 });
+    await Promise.all([sees(ana, "Ana"), sees(bo, "Bo")]);
+    const delays = async (page) =>
+      (await page.evaluate(async () => {
+        const found = [];
+        const began = performance.now();
+        while (found.length < 80 && performance.now() - began < 20_000) {
+          await new Promise((resolve) => requestAnimationFrame(resolve));
+          await new Promise((resolve) => setTimeout(resolve, 60));
+          const clocks = window.reelayTest.clocksOf(window.reelayTest.all("video"));
+          const now = Date.now() % 2 ** 24;
+          found.push(Math.max(...clocks.filter((clock) => clock !== null).map((clock) => now - clock)));
+        }
+        return found;
+      })).sort((a, b) => a - b);
+    for (const [page, way] of [[ana, "Firefox to Chromium"], [bo, "Chromium to Firefox"]]) {
+      for (let attempt = 1; ; attempt++) {
+        // A machine that was busy with something else may be measured once more.
+        const found = await delays(page);
+        const [median, p95] = [found[found.length >> 1], found[Math.floor(found.length * 0.95)]];
+        console.log(`  glass to glass, ${way}: median ${median} ms, p95 ${p95} ms, at most ${found.at(-1)} ms of ${found.length}`);
+        assert.ok(found.length >= 60, `${found.length} samples`);
+        if (p95 <= 150) break;
+        assert.ok(attempt < 2, `p95 ${p95} ms, ${way}: ${found}`);
+      }
+    }
     await close(ana, bo);
   });
 
@@ -137,7 +159,8 @@ describe("a call across browsers", () => {
     await line.close();
   });
 
-  test("by keys alone: join, mute, chat, record, leave", { timeout: 180_000 }, async () => {
+  test("by keys alone: join, mute, chat, stop and start the recording, leave", { timeout: 180_000 }, async () => {
+    const lee = await enter(firefox, server.url, "keys", "Lee");
     const page = await openPage(chromium, `${server.url}/r/keys`);
     const reach = async (name) => {
       for (let i = 0; i < 40; i++) {
@@ -151,6 +174,7 @@ describe("a call across browsers", () => {
         }
         await page.keyboard.press("Tab");
       }
+      await shoot(page, "keys-lost");
       throw new Error(`the Tab key does not lead to ${name}`);
     };
     await until("a preview, because the browser has allowed it before", () => page.evaluate(() => window.reelayTest.all("video").some((video) => window.reelayTest.clockOf(video) !== null)));
@@ -159,12 +183,33 @@ describe("a call across browsers", () => {
     await page.keyboard.press("Enter");
     await until("in the call", () => page.getByRole("button", { name: /Leave/ }).isVisible());
     await page.keyboard.press("Control+d");
-    await until("muted", async () => (await roomOf("keys"))?.participants.length === 1 && page.getByRole("button", { name: /^Microphone.*turn it on/ }).isVisible());
+    await until("muted, for the others too", () => lee.getByRole("img", { name: "Muted" }).first().isVisible());
+    await page.keyboard.press("Control+d");
+    await until("heard again", async () => !(await lee.getByRole("img", { name: "Muted" }).first().isVisible()));
+    await reach(/^Chat/);
+    await page.keyboard.press("Enter");
+    await reach(/message/i);
+    await page.keyboard.type("said with keys");
+    await page.keyboard.press("Enter");
+    await lee.getByRole("button", { name: /^Chat/ }).first().click();
+    await lee.getByText("said with keys", { exact: true }).waitFor();
+    const recording = async () => (await roomOf("keys")).recording;
+    await until("it records by itself", async () => (await recording()).state === "recording");
+    const first = (await recording()).id;
+    for (const [name, state] of [[/^Stop recording$/, "off"], [/^Record this call$/, "recording"], [/^Stop recording$/, "off"]]) {
+      await page.keyboard.press("F2");
+      await reach(name);
+      await page.keyboard.press("Enter");
+      await until(`${name} leads to ${state}`, async () => (await recording()).state === state);
+    }
+    const { recordings } = await (await fetch(`${server.url}/api/recordings`)).json();
+    assert.equal(recordings.filter((one) => one.room === "keys").length, 2, `two recordings, the first ${first}`);
     await page.keyboard.press("F2");
     await reach(/Leave/);
     await page.keyboard.press("Enter");
     await page.getByText("You left the call.").waitFor();
-    await close(page);
+    await until("Lee is alone", async () => (await roomOf("keys")).participants.length === 1);
+    await close(page, lee);
   });
 });
 

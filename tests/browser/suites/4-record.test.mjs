@@ -30,6 +30,8 @@ const room = async (name) => (await api("/api/rooms")).rooms.find((one) => one.r
 /** Waits until so many milliseconds of a room are on disk. */
 const onDisk = (name, ms) => until(`${ms} ms of ${name} are on disk`, async () => ((await room(name))?.recording.duration_ms ?? 0) >= ms, 45_000);
 
+const complete = (id) => until("it is listed as complete", async () => (await api("/api/recordings")).recordings.find((one) => one.id === id && one.state === "complete"), 15_000);
+
 /** ffmpeg reads the whole file without a word. */
 function decodes(path) {
   const result = spawnSync("ffmpeg", ["-v", "error", "-xerror", "-i", path, "-f", "null", "-"], { encoding: "utf8", timeout: 60_000 });
@@ -99,10 +101,8 @@ describe("a recorded call", () => {
     await ana.keyboard.press("Enter");
     await onDisk("talk", 9_000);
     const { id } = (await room("talk")).recording;
-    const stopped = Date.now();
     await ana.getByRole("button", { name: "Stop recording" }).click();
-    const listed = await until("it is listed as complete", async () => (await api("/api/recordings")).recordings.find((one) => one.id === id && one.state === "complete"), 15_000);
-    assert.ok(Date.now() - stopped < 8_000, `listed ${Date.now() - stopped} ms after the stop`);
+    const listed = await complete(id);
     assert.equal(listed.participants.length, 2);
 
     const page = await openPage(chromium, `${server.url}/recordings/${id}`, { media: "none" });
@@ -129,6 +129,24 @@ describe("a recorded call", () => {
     await until("posters without a decoder", () => library.evaluate(() => window.reelayTest.all("img").some((image) => image.complete && image.naturalWidth > 0)));
     await shoot(library, "library-of-call");
     await library.context().close();
+  });
+
+  test("is listed as complete within a second of the stop", { timeout: 120_000 }, async () => {
+    const pages = [await enter(chromium, server.url, "soon", "Ana"), await enter(firefox, server.url, "soon", "Bo")];
+    const times = [];
+    // A machine that was busy with something else may be measured once more.
+    do {
+      if (times.length > 0) assert.ok((await fetch(`${server.url}/api/rooms/soon/recording`, { method: "POST" })).ok);
+      await onDisk("soon", 6_000);
+      const { id } = (await room("soon")).recording;
+      const stopped = performance.now();
+      assert.ok((await fetch(`${server.url}/api/rooms/soon/recording`, { method: "DELETE" })).ok);
+      await complete(id);
+      times.push(Math.round(performance.now() - stopped));
+    } while (times.at(-1) > 1_000 && times.length < 2);
+    console.log(`  from the stop to the complete recording of two people: ${times.join(" ms, then ")} ms`);
+    assert.ok(times.at(-1) <= 1_000, `${times} ms`);
+    for (const page of pages) await page.context().close();
   });
 
   test("somebody watches live, counted and unseen, and finds the recording at the end", { timeout: 180_000 }, async () => {
