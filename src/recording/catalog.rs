@@ -315,8 +315,9 @@ impl Catalog {
     /// # Errors
     /// When the database does not answer.
     pub async fn bytes_since(&self, from_ms: i64) -> Result<i64, CatalogError> {
-        let query =
-            sqlx::query("SELECT coalesce(sum(size_bytes), 0) FROM recordings WHERE seq >= ? AND deleted_at_ms IS NULL");
+        let query = sqlx::query(
+            "SELECT coalesce(sum(size_bytes), 0) FROM recordings INDEXED BY recordings_sizes WHERE seq >= ? AND deleted_at_ms IS NULL",
+        );
         Ok(query.bind(from_ms.clamp(0, MAX_MS) << SEQ_BITS).fetch_one(&self.pool).await?.try_get(0)?)
     }
 
@@ -512,6 +513,7 @@ fn migrator() -> Migrator {
     Migrator::with_migrations(vec![
         simple(1, "catalog", include_str!("catalog/migrations/0001_catalog.sql")),
         simple(2, "posters", include_str!("catalog/migrations/0002_posters.sql")),
+        simple(3, "sizes", include_str!("catalog/migrations/0003_sizes.sql")),
     ])
 }
 

@@ -155,6 +155,19 @@ async fn a_rebuild_gives_the_same_rows_and_the_file_opens_again() {
     assert!(after.summaries.iter().all(|summary| before.summaries.contains(summary)));
 }
 
+#[tokio::test]
+async fn sizes_are_added_up_from_a_time_on_without_the_trash() {
+    let (_dir, catalog) = catalog().await;
+    let entries: Vec<Entry> = (1..4).map(|n| Entry { size_bytes: 10_i64.pow(n), ..entry(n, "team", &[]) }).collect();
+    for entry in &entries {
+        catalog.upsert(entry, 0).await.unwrap();
+    }
+    catalog.mark_deleted(&entries[2].id, Some(1)).await.unwrap();
+    assert_eq!(catalog.bytes_since(0).await.unwrap(), 110);
+    assert_eq!(catalog.bytes_since(entries[1].started_at_ms).await.unwrap(), 100);
+    assert_eq!(catalog.bytes_since(i64::MAX).await.unwrap(), 0);
+}
+
 // 100,000 rows take a while to write: `cargo test -p reelay hundred_thousand -- --ignored`.
 #[tokio::test]
 #[ignore = "a bench"]
@@ -187,4 +200,8 @@ async fn a_page_of_a_hundred_thousand_is_quick() {
         println!("{:>8.2} ms  {:>3} rows  {filter:?}", took.as_secs_f64() * 1e3, page.summaries.len());
         assert!(took.as_millis() < 50, "{filter:?} took {took:?}");
     }
+    let began = Instant::now();
+    catalog.bytes_since(0).await.unwrap();
+    println!("{:>8.2} ms  sizes of all", began.elapsed().as_secs_f64() * 1e3);
+    assert!(began.elapsed().as_millis() < 50);
 }
