@@ -35,6 +35,8 @@ pub enum Action {
     Deleted,
     /// Took one out of it.
     Restored,
+    /// Erased a person from a recording.
+    Erased,
     /// Marked a recording as one to keep.
     Kept,
     /// Took that mark away.

@@ -11,6 +11,7 @@ pub mod media;
 pub mod places;
 pub mod qr;
 pub mod recording;
+pub mod render;
 pub mod room;
 pub mod rtp;
 pub mod server;

@@ -25,6 +25,7 @@ use crate::places::Places;
 use crate::recording::intake::Intake;
 use crate::recording::library::Library;
 use crate::recording::{self, ConsentPolicy, Recorder, RecorderThread, StartPolicy, Tracks, Update};
+use crate::render::Jobs;
 use crate::room::{self, MediaLink, RoomEvent, Rooms};
 use crate::tls::{self, Lan};
 
@@ -94,6 +95,7 @@ async fn serve(mut config: Config, launch: Launch, started: Instant) -> anyhow::
         sockets_each: Places::new(config.limits.sockets_per_address),
         connections: Places::new(config.limits.connections_per_address),
         retention: retention::rules(&config.retention),
+        jobs: Jobs::open(&config.recording.dir.join(".jobs")),
         config: Arc::new(config),
         audit: audit.clone(),
         rooms: rooms.clone(),

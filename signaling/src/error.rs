@@ -97,6 +97,8 @@ codes! {
     RangeNotSatisfiable => "range-not-satisfiable",
     /// The precondition failed.
     PreconditionFailed => "precondition-failed",
+    /// What was asked for needs ffmpeg, and the server has none.
+    NoFfmpeg => "no-ffmpeg",
     /// The media type is not the one expected.
     UnsupportedMediaType => "unsupported-media-type",
     /// The method is not allowed here.

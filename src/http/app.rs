@@ -17,6 +17,7 @@ use crate::places::Places;
 use crate::recording::Recorder;
 use crate::recording::library::Library;
 use crate::recording::retention::Rules;
+use crate::render::Jobs;
 use crate::room::Rooms;
 
 /// The shared state of all doors; cheap to clone.
@@ -28,6 +29,8 @@ pub struct App {
     pub auth: Arc<Auth>,
     /// Recordings and their index.
     pub library: Library,
+    /// Movies and files for editors that are being made.
+    pub jobs: Jobs,
     /// The archives that were asked for last.
     pub exports: Arc<Exports>,
     /// Where changes are told.

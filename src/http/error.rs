@@ -179,6 +179,7 @@ pub fn status_of(code: ErrorCode) -> StatusCode {
             StatusCode::SERVICE_UNAVAILABLE
         }
         C::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
+        C::NoFfmpeg => StatusCode::NOT_IMPLEMENTED,
         C::RangeNotSatisfiable => StatusCode::RANGE_NOT_SATISFIABLE,
         C::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
         C::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -271,7 +271,7 @@ fn etag(admitted: &Admitted, segments: &[Segment], events: &str, span: Span) -> 
 }
 
 // Room, day and time, and never a path.
-fn name(manifest: &Value) -> String {
+pub(super) fn name(manifest: &Value) -> String {
     let day = manifest["started_at"].as_str().unwrap_or("").chars().take(16).collect::<String>();
     let parts =
         [manifest["room"].as_str().unwrap_or("recording"), &day.replace('T', " ").replace(':', ".")].map(harmless);

@@ -16,6 +16,7 @@ mod files;
 mod guard;
 mod happened;
 mod health;
+mod jobs;
 mod lan;
 mod listen;
 mod markers;
@@ -62,6 +63,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(clusters::routes())
         .merge(clip::routes())
         .merge(export::routes())
+        .merge(jobs::routes())
         .merge(thumb::routes())
         .merge(happened::routes())
         .merge(markers::routes())

@@ -89,9 +89,11 @@ async fn annotate(
             error => problem(error),
         })?;
     if let Some(keep) = change.keep {
-        let action = if keep { Action::Kept } else { Action::Released };
-        let to = To { room: Some(entry.room.clone()), recording: Some(id.to_string()), what: None };
-        app.audit.note(action, By::from(&caller), to);
+        app.audit.note(
+            if keep { Action::Kept } else { Action::Released },
+            By::from(&caller),
+            to(&id, &entry.room, None),
+        );
     }
     app.events.manifest(room, &entry.summary);
     Ok(Json(NotesAnswer { title, tags, keep }))
@@ -138,6 +140,12 @@ async fn erase(
         LibraryError::NotFound => nobody(),
         error => problem(error),
     })?;
+    app.audit.note(Action::Erased, By::from(&caller), to(&id, &entry.room, Some(participant.to_string())));
+    app.jobs.forget(&id);
     app.events.manifest(room, &entry.summary);
     Ok(Json(ErasedAnswer { files }))
+}
+
+fn to(id: &RecordingId, room: &str, what: Option<String>) -> To {
+    To { room: Some(room.to_owned()), recording: Some(id.to_string()), what }
 }

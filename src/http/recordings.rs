@@ -252,6 +252,7 @@ async fn delete(State(app): State<App>, caller: Caller, Path(id): Path<String>) 
     let room = found.room.parse::<RoomName>().ok();
     caller.require(Grant::Delete, room.as_ref())?;
     let Deletion { until_ms, t_ms, at } = app.library.delete(&id).await.map_err(problem)?;
+    app.jobs.forget(&id);
     app.audit.note(Action::Deleted, By::from(&caller), to(&id, &found.room));
     app.events.recording("recording-deleted", &id, room.clone());
     if let Some(room) = room {

@@ -1,6 +1,7 @@
 //! One file of a recording behind the media doors: who may have it, where it lies, and whether it still grows.
 //! The path is built from parsed ids, and the name must stand in the manifest.
 
+use std::convert::Infallible;
 use std::fs::File;
 use std::io;
 use std::net::IpAddr;
@@ -19,7 +20,7 @@ use super::app::App;
 use super::caller::{address_of, bearer};
 use super::error::Problem;
 use crate::audit::{Action, By, To};
-use crate::auth::{Grant, SignedQuery};
+use crate::auth::{Caller, Grant, SignedQuery};
 use crate::recording::catalog::Found;
 use crate::recording::library::LibraryError;
 use crate::recording::parse_file_name;
@@ -84,7 +85,7 @@ impl Admitted {
             Err(refusal) => return Err(refusal.into()),
         };
         // Asked before anything is looked up: a stranger learns nothing about what exists.
-        let caller = if is_signed { None } else { Some(app.auth.caller(asker.token.as_deref())?.at(asker.address)) };
+        let caller = if is_signed { None } else { Some(asker.caller(app)?) };
         let found = app.library.find(&id).await.map_err(problem)?;
         let signed_until = query.exp.filter(|_| is_signed);
         let mut expires = signed_until.and_then(|exp| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(exp)));
@@ -308,6 +309,21 @@ pub(super) struct Asker {
 impl Asker {
     pub(super) fn of(app: &App, parts: &Parts) -> Self {
         Self { token: bearer(parts).map(str::to_owned), address: address_of(app, &parts.extensions, &parts.headers) }
+    }
+}
+
+impl Asker {
+    /// What they may do.
+    pub(super) fn caller(&self, app: &App) -> Result<Caller, Problem> {
+        Ok(app.auth.caller(self.token.as_deref())?.at(self.address))
+    }
+}
+
+impl FromRequestParts<App> for Asker {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Infallible> {
+        Ok(Self::of(app, parts))
     }
 }
 

@@ -121,6 +121,9 @@ fn doors() -> Vec<(&'static str, &'static str, String, Needs<'static>)> {
         ("GET", "/api/recordings/{id}", recording(""), InTeam(&[G::Replay])),
         ("DELETE", "/api/recordings/{id}", recording(""), InTeam(&[G::Delete])),
         ("PATCH", "/api/recordings/{id}", recording(""), InTeam(&[G::Record, G::Delete])),
+        ("GET", "/api/jobs/{id}", "/api/jobs/none".into(), AnyToken),
+        ("GET", "/api/jobs/{id}/file", "/api/jobs/none/file".into(), AnyToken),
+        ("DELETE", "/api/jobs/{id}", "/api/jobs/none".into(), AnyToken),
         ("POST", "/api/drain", "/api/drain".into(), Everywhere(&[])),
     ]
 }

@@ -3,14 +3,16 @@
 use std::fs;
 use std::io::{Cursor, Read};
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reelay::recording::file::SegmentFile;
 use reelay::recording::storage::Disk;
 use reelay::webm::check::{State, check};
 use serde_json::{Value, json};
 
-use crate::harness::{Server, until};
+use crate::harness::{Server, until, until_within};
 use crate::webm_judges;
 
 const ID: &str = "0192abcd-0000-7000-8000-000000000001";
@@ -109,4 +111,84 @@ fn export_is_a_folder_that_another_server_lists_and_plays() {
         assert!(check(&file[..], file.len() as u64, State::Closed).unwrap().is_sound(), "{name}");
     }
     assert_eq!(first.get(&format!("/api/recordings/{ID}/export?from=90000")).status, 404);
+}
+
+fn job(server: &Server, order: &Value) -> (Value, Vec<u8>) {
+    let body = order.to_string();
+    let answer = server.send(
+        "POST",
+        &format!("/api/recordings/{ID}/export"),
+        &[("Content-Type", "application/json")],
+        body.as_bytes(),
+    );
+    assert_eq!(answer.status, 202, "{answer:?}");
+    let at = answer.header("location").to_owned();
+    let done = until_within(Duration::from_secs(180), "the job ends", || {
+        let job = server.get(&at).json();
+        matches!(job["state"].as_str(), Some("done" | "failed" | "cancelled")).then_some(job)
+    });
+    assert_eq!((done["state"].as_str(), done["error"].as_str()), (Some("done"), None));
+    let file = server.get(done["url"].as_str().unwrap());
+    assert_eq!(file.status, 200);
+    (done, file.body)
+}
+
+fn probe(path: &Path) -> Value {
+    let words = ["-v", "error", "-show_streams", "-show_format", "-of", "json"];
+    let output = Command::new("ffprobe").args(words).arg(path).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn seconds(facts: &Value) -> f64 {
+    facts["format"]["duration"].as_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn movie_of_everybody_has_picture_and_sound_of_the_whole_length() {
+    let server = server(put);
+    let path = server.dir.path().join("movie.mp4");
+    for layout in ["grid", "speaker"] {
+        let (done, bytes) = job(&server, &json!({"kind": "movie", "layout": layout}));
+        fs::write(&path, bytes).unwrap();
+        let facts = probe(&path);
+        let kinds: Vec<_> =
+            facts["streams"].as_array().unwrap().iter().map(|stream| stream["codec_type"].as_str().unwrap()).collect();
+        assert_eq!(kinds, ["video", "audio"]);
+        assert!((seconds(&facts) - 15.0).abs() < 0.1, "{}", seconds(&facts));
+        let at = format!("/api/jobs/{}", done["id"].as_str().unwrap());
+        assert_eq!(server.request("DELETE", &at, &[]).status, 204);
+        assert_eq!(server.get(&at).status, 404);
+    }
+}
+
+#[test]
+fn files_for_editors_are_all_of_one_length() {
+    let server = server(put);
+    let (_, archive) = job(&server, &json!({"kind": "editor"}));
+    let mut archive = zip::ZipArchive::new(Cursor::new(archive)).unwrap();
+    archive.extract(server.dir.path()).unwrap();
+    let folder = server.dir.path().join("editor");
+    let timeline: Value = serde_json::from_slice(&fs::read(folder.join("timeline.otio")).unwrap()).unwrap();
+    let tracks = timeline["tracks"]["children"].as_array().unwrap();
+    assert_eq!(tracks.len(), 5);
+    for track in tracks {
+        let file = track["children"][0]["media_reference"]["target_url"].as_str().unwrap();
+        let length = seconds(&probe(&folder.join(file)));
+        assert!((length - 15.0).abs() < 0.1, "{file}: {length}");
+    }
+}
+
+#[test]
+fn job_is_stopped_and_what_is_deleted_has_none() {
+    let server = server(put);
+    let at = format!("/api/recordings/{ID}/export");
+    let order = |body: &str| server.send("POST", &at, &[("Content-Type", "application/json")], body.as_bytes());
+    assert_eq!(order("{\"kind\": \"opera\"}").status, 400);
+    let first = order("{\"kind\": \"editor\"}").header("location").to_owned();
+    let second = order("{\"kind\": \"movie\"}").header("location").to_owned();
+    assert_eq!(server.request("DELETE", &second, &[]).status, 204);
+    until("it is stopped", || (server.get(&second).json()["state"] == "cancelled").then_some(()));
+    assert_eq!(server.request("DELETE", &format!("/api/recordings/{ID}"), &[]).status, 200);
+    assert_eq!(server.get(&first).status, 404);
+    assert_eq!(order("{\"kind\": \"movie\"}").status, 404);
 }

@@ -9,6 +9,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("src/webm", &["webm", "rtp"]),
     ("src/media", &["media", "rtp"]),
     ("src/room", &["room", "media", "config", "auth", "places"]),
+    ("src/render", &["render", "recording"]),
     ("src/recording", &["recording", "media", "webm", "rtp"]),
 ];
 

@@ -104,6 +104,25 @@ for (const name of BROWSERS) {
   });
 }
 
+test("a movie is made on the server, with progress", { timeout: 180_000 }, async () => {
+  const browser = await launch("chromium");
+  const page = await openPage(browser, `${server.url}/recordings/${id}`, { media: "none" });
+  await page.getByRole("button", { name: "More", exact: true }).click();
+  await page.getByRole("button", { name: "Make a movie" }).click();
+  assert.deepEqual(await scan(page), []);
+  await shoot(page, "replay-make");
+  await page.getByRole("button", { name: "Make it" }).click();
+  await page.getByRole("progressbar").waitFor();
+  const link = page.getByRole("link", { name: "Download", exact: true });
+  await link.waitFor({ timeout: 150_000 });
+  await shoot(page, "replay-made");
+  const [download] = await Promise.all([page.waitForEvent("download"), link.click()]);
+  await download.saveAs(join(saved.path, "movie.mp4"));
+  const seen = spawnSync("ffprobe", ["-v", "error", "-show_entries", "stream=codec_type", "-of", "csv=p=0", join(saved.path, "movie.mp4")], { encoding: "utf8" });
+  assert.equal(seen.stdout.trim().split("\n").sort().join(), "audio,video");
+  await browser.close();
+});
+
 test("one person is erased for good, and the others play on", { timeout: 90_000 }, async () => {
   const browser = await launch("chromium");
   // Near the end both are there.

@@ -139,6 +139,23 @@ export interface Notes {
   keep: boolean;
 }
 
+/** What ffmpeg is to make of a recording. */
+export interface Order {
+  kind: "movie" | "editor";
+  layout?: "grid" | "speaker";
+}
+
+/** How far that is. */
+export interface Job {
+  id: string;
+  state: "waiting" | "running" | "done" | "failed" | "cancelled";
+  /** From 0 to 1. */
+  progress: number;
+  left_ms: number | null;
+  error: string | null;
+  url: string | null;
+}
+
 export const recordings = {
   manifest: (id: string, signal?: AbortSignal): Promise<Manifest> => request(`/api/recordings/${encodeURIComponent(id)}`, { signal }),
   remove: (id: string): Promise<unknown> => request(`/api/recordings/${encodeURIComponent(id)}`, { method: "DELETE" }),
@@ -147,6 +164,9 @@ export const recordings = {
     request(`/api/recordings/${encodeURIComponent(id)}/participants/${encodeURIComponent(participant)}`, { method: "DELETE" }),
   mark: (url: string, t_ms: number, text: string): Promise<unknown> => request(url, { method: "POST", json: { t_ms, text } }),
   unmark: (url: string, mark: string): Promise<unknown> => request(`${url}/${encodeURIComponent(mark)}`, { method: "DELETE" }),
+  make: (id: string, order: Order): Promise<Job> => request(`/api/recordings/${encodeURIComponent(id)}/export`, { method: "POST", json: order }),
+  job: (id: string, signal?: AbortSignal): Promise<Job> => request(`/api/jobs/${encodeURIComponent(id)}`, { signal }),
+  cancelJob: (id: string): Promise<unknown> => request(`/api/jobs/${encodeURIComponent(id)}`, { method: "DELETE" }),
   restore: (id: string): Promise<unknown> => request(`/api/recordings/${encodeURIComponent(id)}/undo`, { method: "POST" }),
 };
 

@@ -14,6 +14,7 @@ import { icon } from "../elements/icon.ts";
 import "../elements/menu.ts";
 import { menuItems } from "../elements/menu.ts";
 import { toast } from "../elements/toast.ts";
+import "./replay-make.ts";
 
 /** A part begins and ends this far from the playhead, until somebody says otherwise. */
 const AROUND_MS = 15_000;
@@ -23,7 +24,7 @@ class ReReplayMore extends ReElement {
   declare manifest: Manifest;
   /** The playhead, in ms: a part is cut around it. */
   declare position: number;
-  declare private dialog: "notes" | "part" | "erase" | null;
+  declare private dialog: "notes" | "part" | "make" | "erase" | null;
   declare private from: string;
   declare private to: string;
   /** Name of the file to cut, or `""` for everybody as ZIP. */
@@ -98,11 +99,13 @@ class ReReplayMore extends ReElement {
         <button class="item" @click=${() => (this.dialog = "notes")}>${icon("settings")}${w.rename}</button>
         <button class="item" aria-pressed=${keep} @click=${() => void this.note({ keep: !keep })}>${icon(keep ? "check" : "pin")}${w.keep}</button>
         ${whole ? html`<a class="item" href=${whole} download>${icon("download")}${w.saveAll}</a>
-          <button class="item" @click=${this.openPart}>${icon("copy")}${w.savePart}</button>` : nothing}
+          <button class="item" @click=${this.openPart}>${icon("copy")}${w.savePart}</button>
+          <button class="item" @click=${() => (this.dialog = "make")}>${icon("play")}${w.make}</button>` : nothing}
         ${this.people.length > 1 ? html`<button class="item danger" ?disabled=${keep} title=${keep ? w.keptHint : ""} @click=${() => { this.what = ""; this.dialog = "erase"; }}>${icon("close")}${w.erase}</button>` : nothing}
         <button class="item danger" ?disabled=${keep} title=${keep ? w.keptHint : ""} @click=${() => this.dispatchEvent(new Event("re-delete"))}>${icon("trash")}${w.delete}</button>
       </re-menu>
-      ${this.dialog === "notes" ? this.notesDialog() : nothing}${this.dialog === "part" ? this.partDialog() : nothing}${this.dialog === "erase" ? this.eraseDialog() : nothing}`;
+      ${this.dialog === "notes" ? this.notesDialog() : nothing}${this.dialog === "part" ? this.partDialog() : nothing}${this.dialog === "erase" ? this.eraseDialog() : nothing}
+      ${this.dialog === "make" ? html`<re-replay-make .recording=${this.manifest.id} @close=${() => (this.dialog = null)}></re-replay-make>` : nothing}`;
   }
 
   private notesDialog(): TemplateResult {
