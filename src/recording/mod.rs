@@ -37,6 +37,7 @@ mod lane;
 mod levels;
 mod life;
 mod manifest;
+mod parallel;
 mod recorder;
 mod recover;
 mod report;

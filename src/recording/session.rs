@@ -385,12 +385,9 @@ impl Running {
 
     /// Closes all files. Gives the manifest if anything is on disk.
     pub fn close(mut self, shared: &Shared, now: Instant, reason: &'static str) -> Option<Manifest> {
-        let keys: Vec<_> = self.sources.keys().cloned().collect();
         // What waited for the disk goes in now, or not; that is how the recording ends.
         self.interrupted = None;
-        for key in keys {
-            self.close_segment(shared, now, &key, reason);
-        }
+        self.close_segments(shared, now, reason);
         if !self.has_folder {
             return None;
         }

@@ -357,6 +357,40 @@ fn close_all_finishes_every_file_and_answers() {
 }
 
 #[test]
+fn two_hundred_files_are_closed_while_a_server_stops() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut stage = Stage::new(dir.path(), |_| {});
+    let people: Vec<_> = (1..=200).map(|n| stage.join(n, Consent::NotAsked)).collect();
+    let tracks: Vec<_> = people.iter().map(|person| stage.publish(person, Kind::Audio)).collect();
+    stage.until("all are tapped", |stage| stage.taps.len() == 200);
+    let sender = Sender::new(Instant::now() - Duration::from_millis(1500), 1);
+    for track in &tracks {
+        stage.send(track, sender.items(Kind::Audio).into_iter().map(|(_, item)| item).take(50));
+    }
+    stage.until("it records", |stage| stage.room.state == RecordingState::Recording);
+    let began = Instant::now();
+    let (done, closed) = tokio::sync::oneshot::channel();
+    stage.recorder.tell(Input::CloseAll { done });
+    let manifests = closed.blocking_recv().unwrap();
+    println!("200 files closed in {:?}", began.elapsed());
+    // A server that stops waits so long.
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    assert_eq!(manifests[0].files.len(), 200);
+    for entry in &manifests[0].files {
+        assert_eq!((entry.close_reason.as_deref(), entry.open), (Some("shutdown"), false));
+        assert_eq!(entry.counters["audio_packets"], 49, "{entry:?}");
+    }
+    let folder = dir.path().join(manifests[0].id.as_str());
+    let on_disk = reelay::recording::parse_manifest(&std::fs::read(folder.join("manifest.json")).unwrap()).unwrap();
+    assert_eq!((on_disk.state, on_disk.files.len()), (RecordingStatus::Complete, 200));
+    let parts = std::fs::read_dir(folder)
+        .unwrap()
+        .flatten()
+        .filter(|item| item.path().extension().is_some_and(|e| e == "part"));
+    assert_eq!(parts.count(), 0);
+}
+
+#[test]
 fn folder_that_is_taken_away_is_told_and_recording_goes_on_in_a_new_file() {
     let dir = tempfile::tempdir().unwrap();
     let mut stage = Stage::new(dir.path(), |_| {});

@@ -16,6 +16,7 @@ use crate::recording::capture::Captures;
 use crate::recording::keeper::Job;
 use crate::recording::life::{Action, Life, Session, TrackChange, Wanted};
 use crate::recording::manifest::Manifest;
+use crate::recording::parallel::in_parallel;
 use crate::recording::session::{Running, Shared};
 use crate::recording::store::{self, Store};
 use crate::recording::watch::{self, Told};
@@ -133,6 +134,7 @@ impl Worker {
                         Input::Left { .. }
                             | Input::Stop { .. }
                             | Input::Pause { .. }
+                            | Input::Consent { .. }
                             | Input::RoomClosed { .. }
                             | Input::CloseAll { .. }
                     );
@@ -400,13 +402,22 @@ impl Worker {
     }
 
     fn close(&mut self, now: Instant, session: Session, reason: &'static str) -> Option<Manifest> {
+        let running = self.take(session)?;
+        let id = running.id().clone();
+        let manifest = running.close(&self.shared, now, reason);
+        self.closed(&id, manifest.as_ref());
+        manifest
+    }
+
+    fn take(&mut self, session: Session) -> Option<Running> {
         self.by_source.retain(|(of, _), _| *of != session);
         self.taps.retain(|_, (of, _, _)| *of != session);
         self.captures.closed(session);
-        let running = self.running.remove(&session)?;
-        let id = running.id().clone();
-        let manifest = running.close(&self.shared, now, reason);
-        match &manifest {
+        self.running.remove(&session)
+    }
+
+    fn closed(&mut self, id: &RecordingId, manifest: Option<&Manifest>) {
+        match manifest {
             Some(manifest) => info!(
                 recording = %id,
                 files = manifest.files.len(),
@@ -416,21 +427,29 @@ impl Worker {
             ),
             None => {
                 info!(recording = %id, "recording ended, nothing was sent");
-                self.last_ids.retain(|_, last| *last != id);
+                self.last_ids.retain(|_, last| last != id);
             }
         }
-        manifest
     }
 
     pub(super) fn close_all(&mut self, now: Instant, done: Option<oneshot::Sender<Vec<Manifest>>>) {
         self.captures.close_all(now);
         self.life.on_input(now, &Input::CloseAll { done: oneshot::channel().0 });
-        let mut closed = Vec::new();
+        let mut open = Vec::new();
         while let Some(action) = self.life.poll() {
             match action {
-                Action::Close { session, reason } => closed.extend(self.close(now, session, reason)),
+                Action::Close { session, reason } => {
+                    open.extend(self.take(session).map(|running| (running, reason)));
+                }
                 other => self.do_action(now, other),
             }
+        }
+        let shared = &self.shared;
+        let ended = in_parallel(open, |(running, reason)| (running.id().clone(), running.close(shared, now, reason)));
+        let mut closed = Vec::new();
+        for (id, manifest) in ended {
+            self.closed(&id, manifest.as_ref());
+            closed.extend(manifest);
         }
         if let Some(done) = done {
             self.shared.keep(Job::Done(done, closed));

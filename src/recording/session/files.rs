@@ -12,11 +12,12 @@ use crate::recording::feed::Feed;
 use crate::recording::file::parent;
 use crate::recording::keeper::Job;
 use crate::recording::manifest::{SegmentEntry, file_name};
+use crate::recording::parallel::in_parallel;
 use crate::recording::segment::{Ended, Segment};
 use crate::recording::storage::StorageError;
 use crate::recording::store::{self, Sureness};
 use crate::recording::timeline::Shape;
-use crate::rtp::Codec;
+use crate::rtp::{Codec, MediaTime};
 
 impl Running {
     /// Writes what waits in one file. True when that was the first of the recording.
@@ -136,8 +137,28 @@ impl Running {
         key: &(ParticipantId, Source),
         reason: &'static str,
     ) {
-        let Some(source) = self.sources.get_mut(key) else { return };
-        let Some(mut segment) = source.segment.take() else { return };
+        if let Some((segment, date_ms)) = self.take_segment(shared, now, key) {
+            let closed = segment.close(now, &shared.storage, date_ms);
+            if self.put_away(shared, now, reason, closed) {
+                self.publish(shared, now);
+            }
+        }
+    }
+
+    /// Closes all files, several at once.
+    pub(super) fn close_segments(&mut self, shared: &Shared, now: Instant, reason: &'static str) {
+        let keys: Vec<_> = self.sources.keys().cloned().collect();
+        let open: Vec<_> = keys.iter().filter_map(|key| self.take_segment(shared, now, key)).collect();
+        let closed = in_parallel(open, |(segment, date_ms)| segment.close(now, &shared.storage, date_ms));
+        for one in closed {
+            self.put_away(shared, now, reason, one);
+        }
+    }
+
+    /// The file of a source, to be closed, and the date in it.
+    fn take_segment(&mut self, shared: &Shared, now: Instant, key: &(ParticipantId, Source)) -> Option<(Segment, i64)> {
+        let source = self.sources.get_mut(key)?;
+        let mut segment = source.segment.take()?;
         if !segment.has_begun() {
             // It may be so short that nothing was placed yet.
             segment.feed.finish(now);
@@ -145,17 +166,25 @@ impl Running {
             if self.place_drained(shared, key).is_err() {
                 self.interrupted.get_or_insert(("io-error", now));
             }
-            let Some(again) = self.sources.get_mut(key).and_then(|source| source.segment.take()) else { return };
-            segment = again;
+            segment = self.sources.get_mut(key)?.segment.take()?;
         }
-        let date_ms = self.date_ms(shared, key);
-        let was_waiting = !self.has_begun();
         // What the end itself releases has no holes that are news.
-        if !was_waiting {
+        if self.has_begun() {
             let gaps = segment.new_gaps(true);
             self.tell_gaps(shared, now, &[(key.clone(), gaps)]);
         }
-        let (mut entry, ended, jobs) = segment.close(now, &shared.storage, date_ms);
+        let date_ms = self.date_of(shared, segment.feed.base().map(MediaTime::us));
+        Some((segment, date_ms))
+    }
+
+    /// Notes how a file ended. True when it is part of the recording.
+    fn put_away(
+        &mut self,
+        shared: &Shared,
+        now: Instant,
+        reason: &'static str,
+        (mut entry, ended, jobs): (SegmentEntry, Ended, Vec<Job>),
+    ) -> bool {
         for job in jobs {
             shared.keep(job);
         }
@@ -164,7 +193,7 @@ impl Running {
             if let Some(at) = at {
                 self.manifest.files.remove(at);
             }
-            return;
+            return false;
         }
         entry.close_reason = Some(reason.to_owned());
         entry.closed_at = Some(shared.wall.text(shared.us(now)));
@@ -172,14 +201,14 @@ impl Running {
             entry.close_reason = Some(why.to_owned());
             self.interrupted.get_or_insert((why, now));
         }
-        if was_waiting {
+        if !self.has_begun() {
             self.manifest.state = RecordingStatus::Recording;
         }
         match at {
             Some(at) => self.manifest.files[at] = entry,
             None => self.manifest.files.push(entry),
         }
-        self.publish(shared, now);
+        true
     }
 
     /// A file that ends before its first block was written: its base becomes known when it is drained.
@@ -198,7 +227,11 @@ impl Running {
 
     /// Wall clock of the first block of a file.
     fn date_ms(&self, shared: &Shared, key: &(ParticipantId, Source)) -> i64 {
-        let base = self.base_of(key).or(self.origin.map(|(origin, _)| origin)).unwrap_or_default();
+        self.date_of(shared, self.base_of(key))
+    }
+
+    fn date_of(&self, shared: &Shared, base: Option<i64>) -> i64 {
+        let base = base.or(self.origin.map(|(origin, _)| origin)).unwrap_or_default();
         shared.wall.unix_ms(base + self.cuts.removed_before(base))
     }
 }
