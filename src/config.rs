@@ -26,6 +26,8 @@ pub struct Config {
     pub recording: Recording,
     /// What is deleted to make room.
     pub retention: Retention,
+    /// Who is told what became of recordings.
+    pub webhooks: Webhooks,
     /// Defaults of a room.
     pub room: Room,
     /// The index of the recordings.
@@ -125,6 +127,16 @@ pub struct Retention {
     pub min_free: Size,
     /// How often that is looked at.
     pub every: Span,
+}
+
+/// Who is told what became of recordings.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Webhooks {
+    /// Where it is posted.
+    pub urls: Vec<String>,
+    /// The secret that signs it, at least 32 characters.
+    pub secret: String,
 }
 
 /// Defaults of a room.
@@ -483,6 +495,13 @@ impl Config {
             return fail(
                 "media.ice_servers has a TURN server, so media.turn_secret is needed, or media.turn_username and media.turn_credential",
             );
+        }
+        let is_http = |url: &String| url.starts_with("http://") || url.starts_with("https://");
+        if !self.webhooks.urls.iter().all(is_http) {
+            return fail("webhooks.urls begin with http:// or https://");
+        }
+        if !self.webhooks.urls.is_empty() && self.webhooks.secret.chars().count() < MIN_KEY_CHARS {
+            return fail("webhooks.secret has to have at least 32 characters");
         }
         if self.media.shards == 0 || self.media.shards > 64 {
             return fail("media.shards must be between 1 and 64");

@@ -17,4 +17,5 @@ pub mod rtp;
 pub mod server;
 pub mod telemetry;
 pub mod tls;
+pub mod webhooks;
 pub mod webm;

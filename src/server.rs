@@ -22,12 +22,14 @@ use crate::http::{self, App, Phase, ServerInfo, Shutdown};
 use crate::media::socket::local_addresses;
 use crate::media::{self, Media};
 use crate::places::Places;
+use crate::recording::catalog::Entry;
 use crate::recording::intake::Intake;
 use crate::recording::library::Library;
 use crate::recording::{self, ConsentPolicy, Recorder, RecorderThread, StartPolicy, Tracks, Update};
 use crate::render::Jobs;
 use crate::room::{self, MediaLink, RoomEvent, Rooms};
 use crate::tls::{self, Lan};
+use crate::webhooks;
 
 /// What is asked of this start beside the settings.
 #[derive(Debug, Clone, Default)]
@@ -79,6 +81,7 @@ async fn serve(mut config: Config, launch: Launch, started: Instant) -> anyhow::
         .await
         .context("opening the catalogue of the recordings")?;
     let (audit, audit_thread) = audit::open_in(&config.recording.dir).context("opening the audit log")?;
+    let (hooks, teller) = webhooks::open(&config.webhooks.urls, &config.webhooks.secret, library.catalog().clone())?;
     let (observer, from_rooms) = mpsc::channel::<RoomEvent>(ROOM_EVENTS);
     let rooms = Rooms::new(room_options(&config), media_link(media.clone()), observer);
     let listen = listener.local_addr()?;
@@ -94,6 +97,7 @@ async fn serve(mut config: Config, launch: Launch, started: Instant) -> anyhow::
         sockets: Arc::new(Semaphore::new(config.limits.sockets)),
         sockets_each: Places::new(config.limits.sockets_per_address),
         connections: Places::new(config.limits.connections_per_address),
+        hooks: hooks.clone(),
         retention: retention::rules(&config.retention),
         jobs: Jobs::open(&config.recording.dir.join(".jobs")),
         config: Arc::new(config),
@@ -118,13 +122,18 @@ async fn serve(mut config: Config, launch: Launch, started: Instant) -> anyhow::
     ));
     let (lister, events) = (library.clone(), app.events.clone());
     tasks.spawn(async move {
-        intake.run(&lister, |entry| events.manifest(entry.room.parse().ok(), &entry.summary)).await;
+        let listed = |entry: &Entry| {
+            events.manifest(entry.room.parse().ok(), &entry.summary);
+            hooks.on_entry(entry);
+        };
+        intake.run(&lister, listed).await;
     });
     tasks.spawn(async move { library.run().await });
     if let Some(tls) = tls.clone() {
         tasks.spawn(stop::reload_certificates(tls, app.config.clone()));
     }
     tasks.spawn(retention::run(app.clone()));
+    tasks.spawn(teller.run());
     let serving = tokio::spawn(http::serve(listener, tls.map(|tls| tls.listener), app.clone()));
     greeting::print(&app);
     if let Some(path) = &launch.ready_file {

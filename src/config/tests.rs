@@ -79,6 +79,8 @@ fn bad_values_name_their_key() {
     check_refused("[http]\nlisten = \"here\"\n", &[], &["http.listen"]);
     check_refused("", &[("REELAY_MEDIA__UDP_PORT", "99999")], &["media.udp_port"]);
     check_refused("[auth]\nkey = \"short\"\n", &[], &["32 characters"]);
+    check_refused("[webhooks]\nurls = [\"x\"]\n", &[], &["webhooks.urls"]);
+    check_refused("[webhooks]\nurls = [\"http://x\"]\n", &[], &["webhooks.secret", "32"]);
     check_refused("[media]\nice_servers = [\"http://x\"]\n", &[], &["media.ice_servers", "turn:"]);
     check_refused("[media]\nice_servers = [\"turn:x\"]\nturn_username = \"u\"\n", &[], &["media.turn_secret"]);
 }

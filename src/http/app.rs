@@ -19,6 +19,7 @@ use crate::recording::library::Library;
 use crate::recording::retention::Rules;
 use crate::render::Jobs;
 use crate::room::Rooms;
+use crate::webhooks::Hooks;
 
 /// The shared state of all doors; cheap to clone.
 #[derive(Clone)]
@@ -35,6 +36,8 @@ pub struct App {
     pub exports: Arc<Exports>,
     /// Where changes are told.
     pub events: Events,
+    /// What is told to other programs.
+    pub hooks: Hooks,
     /// What is deleted to make room.
     pub retention: Rules,
     /// Who did what.

@@ -30,6 +30,7 @@ mod rooms;
 mod segment;
 mod signal;
 mod thumb;
+mod webhooks;
 mod whep;
 mod whip;
 
@@ -70,6 +71,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(events::routes())
         .merge(audit::routes())
         .merge(retention::routes())
+        .merge(webhooks::routes())
         .merge(health::routes())
 }
 

@@ -254,6 +254,7 @@ async fn delete(State(app): State<App>, caller: Caller, Path(id): Path<String>) 
     let Deletion { until_ms, t_ms, at } = app.library.delete(&id).await.map_err(problem)?;
     app.jobs.forget(&id);
     app.audit.note(Action::Deleted, By::from(&caller), to(&id, &found.room));
+    app.hooks.on_trash("recording-deleted", id.as_str(), &found.room);
     app.events.recording("recording-deleted", &id, room.clone());
     if let Some(room) = room {
         let event = deleted(id.clone(), t_ms, at);
@@ -312,6 +313,7 @@ async fn undo(
     caller.require(Grant::Delete, room.as_ref())?;
     app.library.undo(&id).await.map_err(problem)?;
     app.audit.note(Action::Restored, By::from(&caller), to(&id, &found.room));
+    app.hooks.on_trash("recording-restored", id.as_str(), &found.room);
     app.events.recording("recording-restored", &id, room);
     Ok(axum::http::StatusCode::NO_CONTENT)
 }

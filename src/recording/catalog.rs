@@ -2,6 +2,7 @@
 //! It holds nothing that the folder does not know, so it may be deleted and rebuilt at any time.
 
 mod entry;
+mod hooks;
 mod words;
 
 use std::path::Path;
@@ -14,6 +15,7 @@ use sqlx::{QueryBuilder, Row, SqlSafeStr, Sqlite, SqliteConnection, SqlitePool};
 
 use super::retention::Item;
 pub use entry::{Entry, EntryError, chat_of};
+pub use hooks::HookEvent;
 
 /// The index over all recordings. Clones share one pool of connections.
 #[derive(Debug, Clone)]
@@ -514,6 +516,7 @@ fn migrator() -> Migrator {
         simple(1, "catalog", include_str!("catalog/migrations/0001_catalog.sql")),
         simple(2, "posters", include_str!("catalog/migrations/0002_posters.sql")),
         simple(3, "sizes", include_str!("catalog/migrations/0003_sizes.sql")),
+        simple(4, "webhooks", include_str!("catalog/migrations/0004_webhooks.sql")),
     ])
 }
 

@@ -52,6 +52,7 @@ fn tell(app: &App, item: &Item, reason: Reason) {
     metrics::counter!("recordings_retired_total").increment(1);
     let (room, recording) = (Some(item.room.clone()), Some(item.id.to_string()));
     app.audit.note(Action::Deleted, By::server("retention"), To { room, recording, what: Some(rule.to_owned()) });
+    app.hooks.on_trash("recording-deleted", item.id.as_str(), &item.room);
     app.events.recording("recording-deleted", &item.id, item.room.parse().ok());
 }
 

@@ -89,6 +89,8 @@ fn doors() -> Vec<(&'static str, &'static str, String, Needs<'static>)> {
         ("GET", "/readyz", "/readyz".into(), Nothing),
         ("GET", "/metrics", "/metrics".into(), Everywhere(&[])),
         ("GET", "/api/audit", "/api/audit".into(), Everywhere(&[])),
+        ("GET", "/api/webhooks", "/api/webhooks".into(), Everywhere(&[])),
+        ("POST", "/api/webhooks/replay", "/api/webhooks/replay".into(), Everywhere(&[])),
         ("GET", "/api/retention", "/api/retention".into(), Everywhere(&[])),
         ("GET", "/api/events", "/api/events".into(), Everywhere(&[G::Replay])),
         ("GET", "/api/events", "/api/events?room=team".into(), InTeam(&[G::Replay])),

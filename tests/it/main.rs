@@ -34,6 +34,7 @@ mod tidy;
 mod viewer;
 mod watch;
 mod web_doors;
+mod webhooks;
 mod webm_crash;
 mod webm_judges;
 mod whip_life;

@@ -1,4 +1,4 @@
-//! The few HTTP requests that WHIP and WHEP need: one connection each, over TCP or TLS.
+//! The few HTTP requests that WHIP, WHEP and webhooks need: one connection each, over TCP or TLS.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -71,7 +71,8 @@ impl Http {
     pub async fn post_sdp(&self, url: &Uri, sdp: &str) -> anyhow::Result<Answer> {
         let mut url = url.clone();
         for _ in 0..MAX_REDIRECTS {
-            let answer = self.send(Method::POST, &url, Some(sdp)).await?;
+            let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("application/sdp"))]);
+            let answer = self.send(Method::POST, &url, (headers, sdp)).await?;
             if !matches!(answer.status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
                 return Ok(answer);
             }
@@ -82,20 +83,28 @@ impl Http {
         bail!("{url} redirects too often")
     }
 
+    /// Posts a text with these headers; follows no redirects.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or does not speak HTTP.
+    pub async fn post(&self, url: &Uri, headers: HeaderMap, body: &str) -> anyhow::Result<Answer> {
+        self.send(Method::POST, url, (headers, body)).await
+    }
+
     /// Deletes a session.
     ///
     /// # Errors
     /// When the server cannot be reached.
     pub async fn delete(&self, url: &Uri) -> anyhow::Result<StatusCode> {
-        Ok(self.send(Method::DELETE, url, None).await?.status)
+        Ok(self.send(Method::DELETE, url, (HeaderMap::new(), "")).await?.status)
     }
 
-    async fn send(&self, method: Method, url: &Uri, sdp: Option<&str>) -> anyhow::Result<Answer> {
-        let exchange = tokio::time::timeout(PATIENCE, self.exchange(method, url, sdp));
+    async fn send(&self, method: Method, url: &Uri, content: (HeaderMap, &str)) -> anyhow::Result<Answer> {
+        let exchange = tokio::time::timeout(PATIENCE, self.exchange(method, url, content));
         exchange.await.with_context(|| format!("{url} does not answer"))?.with_context(|| format!("asking {url}"))
     }
 
-    async fn exchange(&self, method: Method, url: &Uri, sdp: Option<&str>) -> anyhow::Result<Answer> {
+    async fn exchange(&self, method: Method, url: &Uri, content: (HeaderMap, &str)) -> anyhow::Result<Answer> {
         let host = url.host().context("the URL has no host")?;
         let is_secure = match url.scheme_str() {
             Some("https") => true,
@@ -108,13 +117,19 @@ impl Http {
         if is_secure {
             let name = ServerName::try_from(bare)?;
             let stream = TlsConnector::from(self.tls.clone()).connect(name, stream).await?;
-            self.talk(stream, method, url, sdp).await
+            self.talk(stream, method, url, content).await
         } else {
-            self.talk(stream, method, url, sdp).await
+            self.talk(stream, method, url, content).await
         }
     }
 
-    async fn talk<S>(&self, stream: S, method: Method, url: &Uri, sdp: Option<&str>) -> anyhow::Result<Answer>
+    async fn talk<S>(
+        &self,
+        stream: S,
+        method: Method,
+        url: &Uri,
+        (headers, body): (HeaderMap, &str),
+    ) -> anyhow::Result<Answer>
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
@@ -125,10 +140,10 @@ impl Http {
         if let Some(token) = &self.token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
-        if sdp.is_some() {
-            request = request.header(header::CONTENT_TYPE, HeaderValue::from_static("application/sdp"));
+        for (name, value) in &headers {
+            request = request.header(name, value);
         }
-        let body = Full::new(Bytes::copy_from_slice(sdp.unwrap_or_default().as_bytes()));
+        let body = Full::new(Bytes::copy_from_slice(body.as_bytes()));
         let request = request.body(body)?;
         let answer = async {
             let response = sender.send_request(request).await?;
