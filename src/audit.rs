@@ -98,8 +98,8 @@ pub struct Entry {
     pub n: u64,
     /// RFC 3339, UTC.
     pub at: String,
-    /// What was done: `opened`, `watched`, `watched-live`, `downloaded`, `deleted`, `restored`, `kept`, `released`,
-    /// `muted`, `removed`, `ended` or `rights-changed`.
+    /// What was done: `opened`, `watched`, `watched-live`, `downloaded`, `deleted`, `restored`, `erased`, `kept`,
+    /// `released`, `muted`, `removed`, `ended` or `rights-changed`.
     #[schema(value_type = String)]
     pub action: Action,
     /// The token's `sub`, or a part of this server.

@@ -23,7 +23,7 @@ fn put(dir: &Path, n: u32, room: &str) {
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join(FILE), "not much of a film").unwrap();
     let manifest = json!({"version": 1, "id": id(n), "room": room, "state": "complete",
-        "started_at": format!("2026-11-20T10:{n:02}:00Z"), "participants": [],
+        "started_at": format!("2026-11-20T10:{n:02}:00Z"), "participants": [{"id": "pabcdefghij", "person": "ada", "name": "Ada"}],
         "files": [{"file": FILE, "participant": "pabcdefghij", "source": "camera"}]});
     fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
 }
@@ -167,6 +167,8 @@ fn audit_log_says_who_opened_watched_downloaded_deleted_and_moderated() {
     assert_eq!((delete(&token("two", &[Grant::Delete])), delete(&mine)), (403, 200));
     let undo = server.request("POST", &format!("{one}/undo"), &[("Authorization", &admin)]);
     assert_eq!(undo.status, 204);
+    let erased = server.request("DELETE", &format!("{one}/participants/pabcdefghij"), &[("Authorization", &mine)]);
+    assert_eq!(erased.status, 200, "{erased:?}");
     let mut host = Socket::open(&server);
     host.say(json!({"type": "join", "room": "one", "name": "Host", "token": mine.trim_start_matches("Bearer ")}));
     host.wait("joined");
@@ -177,11 +179,11 @@ fn audit_log_says_who_opened_watched_downloaded_deleted_and_moderated() {
         (log["entries"].as_array()?.last()?["action"] == "ended").then_some(log)
     });
     let actions: Vec<&str> = log["entries"].as_array().unwrap().iter().map(|e| e["action"].as_str().unwrap()).collect();
-    assert_eq!(actions, ["opened", "watched", "downloaded", "downloaded", "deleted", "restored", "ended"]);
+    assert_eq!(actions, ["opened", "watched", "downloaded", "downloaded", "deleted", "restored", "erased", "ended"]);
     let entry = |n: usize| &log["entries"][n];
     assert_eq!((&entry(0)["recording"], &entry(0)["room"]), (&json!(id(1)), &json!("one")));
     assert_eq!((&entry(1)["what"], &entry(1)["from"]), (&json!(FILE), &json!("127.0.0.1")));
-    assert_eq!(entry(6)["name"], "Host");
+    assert_eq!((&entry(6)["what"], &entry(7)["name"]), (&json!("pabcdefghij"), &json!("Host")));
     let page = get(&server, "/api/audit?after=2&limit=2", &admin).json();
     assert_eq!((&page["entries"][0]["n"], &page["next"]), (&json!(3), &json!(4)));
     let check = || {

@@ -61,7 +61,7 @@ impl Http {
     /// # Errors
     /// When the server cannot be reached or does not speak HTTP.
     pub async fn get(&self, url: &Uri) -> anyhow::Result<Answer> {
-        self.send(Method::GET, url, None).await
+        self.send(Method::GET, url, (HeaderMap::new(), "")).await
     }
 
     /// Posts an SDP; follows redirects that keep the method.
