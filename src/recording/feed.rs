@@ -110,16 +110,16 @@ impl Feed {
         }
     }
 
-    /// Takes what came through the tap.
+    /// Takes what came through the tap, and the payload out of it.
     ///
     /// # Errors
-    /// When a packet has a codec that the file does not declare; the item is not taken.
-    pub fn on_item(&mut self, now: Instant, item: &TapItem) -> Result<(), NeedsNewFile> {
+    /// When a packet has a codec that the file does not declare; the item is as it was then.
+    pub fn on_item(&mut self, now: Instant, item: &mut TapItem) -> Result<(), NeedsNewFile> {
         match item {
             TapItem::Packet(packet) => return self.on_packet(packet),
             TapItem::Report(report) => self.on_report(*report),
             TapItem::Overflow { packets } => {
-                self.counters.overflow += packets;
+                self.counters.overflow += *packets;
                 self.timeline.require_keyframe();
             }
             TapItem::Ended(kind) => self.on_end(now, *kind),
@@ -266,7 +266,7 @@ impl Feed {
         self.keyframes.requests
     }
 
-    fn on_packet(&mut self, packet: &TapPacket) -> Result<(), NeedsNewFile> {
+    fn on_packet(&mut self, packet: &mut TapPacket) -> Result<(), NeedsNewFile> {
         let kind = packet.codec.kind();
         let is_declared = match kind {
             Kind::Audio => self.shape.audio,
@@ -293,7 +293,7 @@ impl Feed {
             marker: packet.marker,
             arrival,
             level: packet.audio_level,
-            payload: packet.payload.clone(),
+            payload: std::mem::take(&mut packet.payload),
         });
         let is_new_epoch = stream.epoch != stream.order.epoch();
         stream.epoch = stream.order.epoch();

@@ -165,7 +165,7 @@ impl Call {
         while self.now_us < to_us {
             self.now_us += self.step_us;
             while let Some(arrival) = arrivals.next_if(|arrival| arrival.at_us <= self.now_us) {
-                self.feed.on_item(self.at(arrival.at_us), &arrival.item).expect("it is declared");
+                self.feed.on_item(self.at(arrival.at_us), &mut arrival.item.clone()).expect("it is declared");
             }
             let now = self.at(self.now_us);
             self.feed.on_time(now);

@@ -99,8 +99,8 @@ fn recorded(data: &[u8]) -> Option<Judgement> {
             }
             let _ = feed.wants_keyframe(now);
         }
-        if let Some(item) = item {
-            let _ = feed.on_item(now, &item);
+        if let Some(mut item) = item {
+            let _ = feed.on_item(now, &mut item);
         }
     }
     feed.finish(script.now);

@@ -351,7 +351,7 @@ fn video_codec(codec: Codec) -> Option<VideoCodec> {
 }
 
 /// How long a block waits for others to be written with it, and how much waits at most.
-const WRITE_WITHIN: Duration = Duration::from_millis(50);
+const WRITE_WITHIN: Duration = Duration::from_millis(70);
 const WRITE_BYTES: usize = 64 << 10;
 /// How much waits for a disk that refuses.
 const MAX_BACKLOG: usize = 8 << 20;

@@ -167,29 +167,39 @@ impl Running {
         }
     }
 
+    /// Gives an item to the file that is open, if one is.
+    fn feed(
+        &mut self,
+        now: Instant,
+        key: &(ParticipantId, Source),
+        item: &mut TapItem,
+    ) -> Option<Result<(), NeedsNewFile>> {
+        Some(self.sources.get_mut(key)?.segment.as_mut()?.feed.on_item(now, item))
+    }
+
     /// An item of a tap.
-    pub fn on_item(&mut self, shared: &Shared, now: Instant, key: &(ParticipantId, Source), item: &TapItem) {
+    pub fn on_item(&mut self, shared: &Shared, now: Instant, key: &(ParticipantId, Source), item: &mut TapItem) {
+        if self.feed(now, key, item) == Some(Ok(())) {
+            return;
+        }
+        let TapItem::Packet(packet) = &*item else { return };
+        let codec = packet.codec;
         if !self.sources.contains_key(key) {
             self.sources.insert(key.clone(), SourceState::default());
         }
-        let has_segment = self.sources.get(key).is_some_and(|source| source.segment.is_some());
-        if !has_segment {
-            if !matches!(item, TapItem::Packet(_)) {
-                return;
-            }
+        if self.sources.get(key).is_some_and(|source| source.segment.is_none()) {
             self.open_segment(shared, key);
         }
-        let feed = |this: &mut Self| this.sources.get_mut(key)?.segment.as_mut().map(|s| s.feed.on_item(now, item));
-        if feed(self) == Some(Err(NeedsNewFile)) {
+        if self.feed(now, key, item) == Some(Err(NeedsNewFile)) {
             self.close_segment(shared, now, key, "codec");
-            if let (TapItem::Packet(packet), Some(source)) = (item, self.sources.get_mut(key)) {
-                match packet.codec.kind() {
+            if let Some(source) = self.sources.get_mut(key) {
+                match codec.kind() {
                     Kind::Audio => source.has_audio = true,
-                    Kind::Video => source.video = Some(packet.codec),
+                    Kind::Video => source.video = Some(codec),
                 }
             }
             self.open_segment(shared, key);
-            let _ = feed(self);
+            self.feed(now, key, item);
         }
     }
 

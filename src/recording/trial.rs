@@ -38,9 +38,9 @@ impl Trial {
     }
 
     /// What came through the tap.
-    pub fn take(&mut self, now: Instant, item: &TapItem) {
+    pub fn take(&mut self, now: Instant, mut item: TapItem) {
         // It declares both codecs, so nothing needs a new file.
-        let _ = self.segment.feed.on_item(now, item);
+        let _ = self.segment.feed.on_item(now, &mut item);
     }
 
     /// Time passes: writes what is ready.
@@ -148,7 +148,7 @@ mod tests {
     use crate::webm::layout::FIRST_CLUSTER_AT;
 
     #[test]
-    fn blocks_of_sixty_milliseconds_are_one_write() {
+    fn blocks_of_eighty_milliseconds_are_one_write() {
         let disk = FaultyDisk::default();
         let zero = Instant::now();
         let mut trial = Trial::new(disk.storage(), Path::new("/r"), zero);
@@ -165,13 +165,15 @@ mod tests {
                 audio_level: None,
                 payload: Bytes::from_static(&[0x78, 0, 0, 0]),
             };
-            trial.take(now, &TapItem::Packet(packet));
-            trial.tick(now).unwrap();
+            trial.take(now, TapItem::Packet(packet));
+            if n % 2 == 1 {
+                trial.tick(now).unwrap();
+            }
         }
         let is_block = |op: &&Op| matches!(op, Op::Write { path, offset, .. } if path.extension().is_some_and(|e| e == "part") && *offset >= FIRST_CLUSTER_AT);
         let writes = disk.log().iter().filter(is_block).count();
-        // 10 s, of which the first and the last are held back; a cluster adds one or two.
-        assert!((130..=175).contains(&writes), "{writes} writes");
+        // 10 s, of which the last ones are held back for video that may come; a cluster adds one or two.
+        assert!((70..=130).contains(&writes), "{writes} writes");
         let entry = trial.close(zero + Duration::from_secs(10));
         assert_eq!(entry.counters.get("audio_packets"), Some(&500), "{:?}", entry.counters);
     }

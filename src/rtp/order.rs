@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 
 use super::assemble::{self, Shape};
 use super::chain::{Chain, Links};
@@ -368,7 +368,9 @@ impl Order {
             return self.tear();
         };
         partial.bytes += packet.payload.len();
-        partial.parts.push(packet.payload.slice(shape.offset..));
+        let mut part = packet.payload;
+        part.advance(shape.offset.min(part.len()));
+        partial.parts.push(part);
         if partial.bytes > MAX_FRAME_BYTES || partial.parts.len() > MAX_FRAME_PACKETS {
             return self.tear();
         }

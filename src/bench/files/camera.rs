@@ -93,7 +93,7 @@ impl Camera {
                 let payload = Bytes::copy_from_slice(&self.audio);
                 let seq = self.sound as u16;
                 let rtp_time = (self.sound * 960) as u32;
-                trial.take(arrival, &packet(Codec::Opus, (seq, rtp_time, true), arrival, payload));
+                trial.take(arrival, packet(Codec::Opus, (seq, rtp_time, true), arrival, payload));
                 self.sound += 1;
             }
             self.frames += 1;
@@ -114,7 +114,7 @@ impl Camera {
             let payload = Bytes::copy_from_slice(&self.payloads[kind]);
             let rtp_time = (frame_us * 9 / 100) as u32;
             let numbers = (seq, rtp_time, n + 1 == PACKETS_PER_FRAME);
-            trial.take(arrival, &packet(Codec::Vp8, numbers, arrival, payload));
+            trial.take(arrival, packet(Codec::Vp8, numbers, arrival, payload));
         }
         self.frame += 1;
     }
@@ -126,7 +126,7 @@ impl Camera {
         for codec in [Codec::Vp8, Codec::Opus] {
             let rtp_time = (us * u64::from(codec.clock_hz()) / 1_000_000) as u32;
             let (kind, ssrc) = (codec.kind(), ssrc(codec));
-            trial.take(arrival, &TapItem::Report(SenderReport { kind, ssrc, ntp, rtp_time, arrival }));
+            trial.take(arrival, TapItem::Report(SenderReport { kind, ssrc, ntp, rtp_time, arrival }));
         }
     }
 }
@@ -142,7 +142,7 @@ fn ssrc(codec: Codec) -> u32 {
 }
 
 /// As the recorder's thread.
-const TICK: Duration = Duration::from_millis(20);
+const TICK: Duration = Duration::from_millis(40);
 const SECOND: Duration = Duration::from_secs(1);
 /// Frames; 4 s.
 const KEYFRAME_EVERY: u64 = 120;

@@ -123,8 +123,8 @@ impl Worker {
             // It was counted on when it began.
             What::Begun(_) => {}
             other => {
-                if let Some((track, item)) = other.item(now) {
-                    self.on_item_of(now, &(track.participant.clone(), track.source), &item);
+                if let Some((track, mut item)) = other.item(now) {
+                    self.on_item_of(now, &(track.participant.clone(), track.source), &mut item);
                 } else if let Some(input) = other.input(RoomKey(1)) {
                     self.on_input(now, input);
                 }

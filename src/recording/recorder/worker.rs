@@ -113,11 +113,11 @@ impl Worker {
         let until = Instant::now() + TICK;
         loop {
             let now = Instant::now();
-            let Some((key, item)) = self.next_item.take().or_else(|| taps.try_recv().ok()) else {
+            let Some((key, mut item)) = self.next_item.take().or_else(|| taps.try_recv().ok()) else {
                 self.heard = now;
                 return;
             };
-            self.hear(now, key, &item);
+            self.hear(now, key, &mut item);
             if now >= until {
                 return;
             }
@@ -155,7 +155,7 @@ impl Worker {
     /// What arrived before `at` belongs into the files, though it is still in the queue.
     fn drain_taps(&mut self, taps: &Receiver<TapMessage>, at: Instant) {
         let until = Instant::now() + DRAIN_AT_MOST;
-        while let Some((key, item)) = self.next_item.take().or_else(|| taps.try_recv().ok()) {
+        while let Some((key, mut item)) = self.next_item.take().or_else(|| taps.try_recv().ok()) {
             let now = Instant::now();
             if let TapItem::Packet(packet) = &item
                 && (at..=now).contains(&packet.arrival)
@@ -163,7 +163,7 @@ impl Worker {
                 self.next_item = Some((key, item));
                 return;
             }
-            self.hear(now, key, &item);
+            self.hear(now, key, &mut item);
             if now > until {
                 return;
             }
@@ -171,7 +171,7 @@ impl Worker {
     }
 
     /// Takes an item as of the time that it belongs to, which is the present unless the disk kept us waiting.
-    fn hear(&mut self, now: Instant, key: TapKey, item: &TapItem) {
+    fn hear(&mut self, now: Instant, key: TapKey, item: &mut TapItem) {
         if let TapItem::Packet(packet) = item {
             self.heard = self.heard.max(packet.arrival.min(now));
         }
@@ -338,7 +338,7 @@ impl Worker {
         self.taps.retain(|_, (of, key, _)| (*of, &*key) != (session, source));
     }
 
-    fn on_item(&mut self, now: Instant, key: TapKey, item: &TapItem) {
+    fn on_item(&mut self, now: Instant, key: TapKey, item: &mut TapItem) {
         let Some((session, source, budget)) = self.taps.get(&key) else { return };
         budget.release(item.cost());
         self.captures.item(now, *session, source, item);
@@ -348,7 +348,7 @@ impl Worker {
     }
 
     /// The same by its source, when a capture is replayed.
-    pub(super) fn on_item_of(&mut self, now: Instant, source: &SourceKey, item: &TapItem) {
+    pub(super) fn on_item_of(&mut self, now: Instant, source: &SourceKey, item: &mut TapItem) {
         let session = self.by_source.keys().find(|(_, of)| of == source).map(|(session, _)| *session);
         if let Some(running) = session.and_then(|session| self.running.get_mut(&session)) {
             running.on_item(&self.shared, now, source, item);
@@ -504,8 +504,8 @@ impl Worker {
     }
 }
 
-/// Blocks of this much time are written together.
-const TICK: Duration = Duration::from_millis(20);
+/// How often media is taken and files are looked at.
+const TICK: Duration = Duration::from_millis(40);
 const SECOND: Duration = Duration::from_secs(1);
 /// How often, in seconds, the manifest of a recording that runs is brought up to date.
 const PUBLISH_EVERY: u64 = 10;
