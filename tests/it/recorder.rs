@@ -341,7 +341,7 @@ fn close_all_finishes_every_file_and_answers() {
     let people: Vec<_> = (1..=4).map(|n| stage.join(n, Consent::NotAsked)).collect();
     let tracks: Vec<_> = people.iter().map(|person| stage.publish(person, Kind::Audio)).collect();
     stage.until("all are tapped", |stage| stage.taps.len() == 4);
-    let sender = Sender::new(Instant::now() - Duration::from_millis(1500), 1);
+    let sender = past(1);
     for track in &tracks {
         stage.send(track, sender.items(Kind::Audio).into_iter().map(|(_, item)| item));
     }
