@@ -61,6 +61,8 @@ export interface RecordingEntry {
   participants: RecordingPerson[];
   files_count?: number;
   size_bytes?: number;
+  title?: string;
+  poster_url?: string | null;
 }
 
 export interface RecordingPage {

@@ -3,6 +3,7 @@ import { css, html, nothing } from "lit";
 import type { TemplateResult } from "lit";
 import { api, ApiError, isLockedOut } from "../../client/api.ts";
 import type { Config, LiveRoom, RecordingEntry } from "../../client/api.ts";
+import { titleOf } from "../../client/library.ts";
 import { roomName } from "../../client/protocol.ts";
 import { dateTime, duration, list } from "../../words/format.ts";
 import { base, ReElement } from "../base.ts";
@@ -122,8 +123,8 @@ class RePageHome extends ReElement {
     }
     if (state.items.length === 0) return html`<p class="second">${w.noRecordings}</p>`;
     return html`<ul>${state.items.map((one) => html`<li class="item">
-      <span class="thumb">${icon("play")}</span>
-      <div class="what"><a class="title" href=${paths.replay(one.id)} aria-label=${w.play(one.room)}>${one.room}</a>
+      <span class="thumb">${icon("play")}${one.poster_url ? html`<img src=${one.poster_url} alt="" @error=${(event: Event) => ((event.target as HTMLElement).hidden = true)} />` : nothing}</span>
+      <div class="what"><a class="title" href=${paths.replay(one.id)} aria-label=${w.play(titleOf(one))}>${titleOf(one)}</a>
         <span class="second">${dateTime(one.started_at)}${one.participants.length > 0 ? ` · ${list([...new Set(one.participants.map((p) => p.name))])}` : ""}</span></div>
       <span class="second numbers">${duration(one.duration_ms)}</span></li>`)}</ul>`;
   }
@@ -150,7 +151,8 @@ class RePageHome extends ReElement {
       .title:focus-visible { outline: none; }
       .title:focus-visible::after { outline: 2px solid var(--focus); outline-offset: -2px; }
       .item .button { position: relative; }
-      .thumb { display: grid; place-items: center; width: 44px; height: 44px; border-radius: var(--r2); background: var(--sunken); color: var(--text-2); }
+      .thumb img { position: absolute; inset: 0; width: 100%; height: 100%; object-fit: cover; }
+      .thumb { position: relative; display: grid; flex: none; place-items: center; width: 80px; height: 45px; overflow: hidden; border-radius: var(--r2); background: var(--sunken); color: var(--text-2); }
       .rec { display: inline-flex; align-items: center; gap: var(--s2); color: var(--text); font-size: var(--t2); white-space: nowrap; }
       .dot { width: 10px; height: 10px; border-radius: 50%; background: var(--rec); }
       .wait { height: 64px; }
