@@ -30,6 +30,8 @@ pub struct ClockCounters {
     pub steps: u64,
     /// Times that media time jumped forward, because the wall clock had gone on.
     pub jumps: u64,
+    /// The farthest that sound and picture were apart, by what the sender's reports say.
+    pub av_offset_max_us: u64,
 }
 
 #[derive(Debug)]
@@ -52,6 +54,8 @@ struct Line {
     reported_rtp_us: i64,
     /// How far the reports' mapping was from that of arrivals, while there were reports.
     beyond_arrival: f64,
+    /// How far the last frame was placed from where reports have it; `None` without reports.
+    behind_us: Option<f64>,
 }
 
 impl SenderClock {
@@ -158,6 +162,12 @@ impl SenderClock {
         };
         line.offset = Some(offset);
         line.mapped_rtp_us = rtp_us;
+        line.behind_us = by_reports.map(|target| target - offset);
+        if let [Some(audio), Some(video)] = &self.lines
+            && let (Some(audio), Some(video)) = (audio.behind_us, video.behind_us)
+        {
+            self.counters.av_offset_max_us = self.counters.av_offset_max_us.max((video - audio).abs() as u64);
+        }
         rtp_us.saturating_add(offset.round() as i64)
     }
 
@@ -219,6 +229,7 @@ impl Line {
             mapped_rtp_us: 0,
             reported_rtp_us: 0,
             beyond_arrival: 0.0,
+            behind_us: None,
         }
     }
 
@@ -372,3 +383,33 @@ const SAME_STEP_US: f64 = 100_000.0;
 const UNLIKELY_US: f64 = 2_500_000.0;
 const STALL_US: f64 = 1_000_000.0;
 const JUMP_US: f64 = 100_000.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Arrivals say that both are in step; reports say that pictures were captured so much earlier.
+    fn apart(video_earlier_us: i64) -> ClockCounters {
+        let mut clock = SenderClock::default();
+        let kinds = [(Kind::Audio, 0), (Kind::Video, video_earlier_us)];
+        kinds.iter().for_each(|(kind, _)| clock.begin(*kind, 0));
+        for n in 0..1_500_i64 {
+            let at_us = n * 20_000;
+            for (kind, earlier_us) in kinds {
+                clock.on_packet(kind, at_us, at_us);
+                if n % 100 == 50 {
+                    clock.on_report(kind, at_us, NtpTime::from_us(3_900_000_000_000_000 + at_us - earlier_us), at_us);
+                }
+                clock.map(kind, at_us);
+            }
+        }
+        clock.counters()
+    }
+
+    #[test]
+    fn distance_of_sound_and_picture_is_told() {
+        assert_eq!(apart(0).av_offset_max_us / 1000, 0);
+        let far = apart(80_000).av_offset_max_us;
+        assert!((70_000..=81_000).contains(&far), "{far}");
+    }
+}

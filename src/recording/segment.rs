@@ -214,6 +214,7 @@ impl Segment {
             ("reports_rejected", clock.rejected),
             ("clock_steps", clock.steps),
             ("clock_jumps", clock.jumps),
+            ("av_offset_max_ms", clock.av_offset_max_us / 1000),
             ("video_frames", self.counts.real_video),
             ("audio_packets", self.counts.real_audio),
             ("clusters", stats.clusters),
