@@ -115,6 +115,18 @@ impl SenderClock {
         }
     }
 
+    /// Frames come that belong where silence stands by now: RTP time has fallen behind for good, as when a busy sender loses
+    /// sound before it counts it. What was known of this clock is forgotten, and the next frame goes where arrivals say.
+    pub fn fell_behind(&mut self, kind: Kind) {
+        let Some(line) = &mut self.lines[kind as usize] else { return };
+        line.minute.clear();
+        line.while_ago.clear();
+        line.ties.clear();
+        line.fit = Fit::default();
+        line.beyond_arrival = 0.0;
+        line.jump_due = true;
+    }
+
     /// True when enough packets came to place the stream's first frame.
     pub fn is_ready(&self, kind: Kind, now_us: i64) -> bool {
         let Some(line) = &self.lines[kind as usize] else { return true };

@@ -31,6 +31,8 @@ pub struct Feed {
     keyframes: KeyframePolicy,
     counters: FeedCounters,
     first_arrival_us: Option<i64>,
+    /// Packets of sound in a row whose place silence has taken.
+    displaced: u32,
 }
 
 /// Numbers of one file.
@@ -107,6 +109,7 @@ impl Feed {
             keyframes: KeyframePolicy::default(),
             counters: FeedCounters::default(),
             first_arrival_us: None,
+            displaced: 0,
         }
     }
 
@@ -429,7 +432,12 @@ impl Feed {
             }
             let hole = track.ended_at.map(|ended| RtpTime(frame.time.0 - ended.0).to_us(hz));
             track.ended_at = Some(RtpTime(frame.time.0 + i64::from(frame.samples)));
-            self.timeline.push_audio(at, frame, hole);
+            let has_place = self.timeline.push_audio(at, frame, hole);
+            self.displaced = if has_place { 0 } else { self.displaced + 1 };
+            if self.displaced >= DISPLACED_RUN {
+                self.displaced = 0;
+                self.clock.fell_behind(kind);
+            }
         }
     }
 
@@ -471,6 +479,8 @@ const MUTED_SILENT_US: i64 = 300_000;
 const AHEAD_US: i64 = 3_000_000;
 const BEHIND_US: i64 = 60_000_000;
 const STRAGGLERS_US: i64 = 2_000_000;
+/// So many packets of sound in a row without a place are no stragglers.
+const DISPLACED_RUN: u32 = 10;
 const RETURN_RUN: u32 = 8;
 
 #[cfg(test)]

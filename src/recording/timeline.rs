@@ -110,19 +110,19 @@ impl Timeline {
     }
 
     /// Takes an audio packet. `hole_us` is what its RTP time says is missing before it; `None` when the numbers of
-    /// this packet and the last have nothing to do with each other.
-    pub fn push_audio(&mut self, at: MediaTime, frame: Frame, hole_us: Option<i64>) {
+    /// this packet and the last have nothing to do with each other. Returns false when silence has taken its place.
+    pub fn push_audio(&mut self, at: MediaTime, frame: Frame, hole_us: Option<i64>) -> bool {
         let duration_us = i64::from(frame.samples) * 1_000_000 / i64::from(opus::CLOCK_HZ);
         if self.audio.line.pushed.is_some() || self.base.is_some() {
             if self.audio.stamp_end - at > OVERLAP_US {
                 self.counters.overlaps += 1;
-                return;
+                return self.audio.ahead_us == 0;
             }
             self.fill_before(at, hole_us, frame.lost_before);
             if self.is_surplus(at, &frame) {
                 self.counters.surplus += 1;
                 self.audio.stamp_end = at + duration_us;
-                return;
+                return true;
             }
         } else {
             self.audio.sound_end = at;
@@ -133,6 +133,7 @@ impl Timeline {
         self.audio.sound_end = self.audio.sound_end + duration_us;
         self.audio.stamp_end = at + duration_us;
         self.audio.line.push(at, block(Kind::Audio, frame, duration_us));
+        true
     }
 
     /// Takes a video frame. Returns false when it needs a keyframe first, which should be asked for.

@@ -123,7 +123,7 @@ for (const name of BROWSERS) {
         });
         return measure(count, end);
       };
-      const isPoor = (skews) => skews.length < 5 || skews.filter((skew) => skew <= 40).length < 0.85 * skews.length || skews.some((skew) => skew > 120);
+      const isPoor = (skews) => skews.length < 5 || skews.filter((skew) => skew <= 40).length < 0.95 * skews.length || skews.some((skew) => skew > 120);
       let skews = await measure(25, 8);
       // A machine that was busy for a moment gets a second look.
       if (isPoor(skews)) skews = await from(1_000, 25, 8);
@@ -133,7 +133,7 @@ for (const name of BROWSERS) {
       const inside = skews.filter((skew) => skew <= 40).length / skews.length;
       console.log(`  skew in ${name}: ${(inside * 100).toFixed(0)} % within 40 ms of ${skews.length}, at most ${Math.max(...skews)} ms`);
       // A loaded machine may drop a frame; standing apart is what must not be.
-      assert.ok(inside >= 0.8, `only ${inside} within 40 ms: ${skews}`);
+      assert.ok(inside >= 0.9, `only ${inside} within 40 ms: ${skews}`);
       assert.ok(skews.filter((skew) => skew > 120).length <= 1, `too far apart: ${skews}`);
       await shoot(page, `replay-eight-${name}`);
       await page.context().close();

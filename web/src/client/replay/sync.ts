@@ -42,7 +42,9 @@ const JITTER = 60;
 /** Beyond this it is sought, because bending would take seconds. */
 export const SEEK_BEYOND = 250;
 /** The rate is bent by this share at most. */
-export const LIMIT = 0.05;
+export const LIMIT = 0.1;
+/** A distance is bent away over about this time. */
+const BENT_OVER = 400;
 /** One element is sought at most this often. */
 export const SEEK_GAP = 2_000;
 /** The group waits for an element that has run dry this long before it goes on without. */
@@ -134,7 +136,7 @@ export class Sync {
 
   private bend(id: string, off: number, rate: number, state: Correction): Action {
     state.bends = true;
-    const share = Math.min(LIMIT, Math.max(-LIMIT, off / 1_000));
+    const share = Math.min(LIMIT, Math.max(-LIMIT, off / BENT_OVER));
     return { type: "rate", id, rate: rate * (1 - share) };
   }
 
