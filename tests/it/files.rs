@@ -259,9 +259,10 @@ fn hostile_ids_and_names_find_nothing() {
 #[test]
 fn reindex_gives_the_list_that_the_server_had() {
     let server = server_with("", 5);
-    let list = || server.get("/api/recordings?text=ada").json();
+    // What the disk has left changes by itself.
+    let list = || server.get("/api/recordings?text=ada").json()["recordings"].take();
     let before = list();
-    assert_eq!(before["recordings"].as_array().unwrap().len(), 5);
+    assert_eq!(before.as_array().unwrap().len(), 5);
     let output = Command::new(env!("CARGO_BIN_EXE_reelay"))
         .args(["reindex", "--recordings", "recordings"])
         .current_dir(server.dir.path())
