@@ -76,8 +76,9 @@ impl Line {
 
     /// Takes a block.
     pub fn push(&mut self, at: MediaTime, block: Block) {
-        // Clocks may go back a little when they are corrected; the order of frames stands.
-        let at = self.pushed.map_or(at, |pushed| at.max(pushed));
+        // Clocks may go back a little when they are corrected; the order of frames stands. Where many have one time, each
+        // takes a millisecond, and the other track's blocks in between keep their places.
+        let at = self.pushed.map_or(at, |pushed| at.max(pushed + STEP_US));
         debug_assert_eq!(block.kind, self.kind);
         self.pushed = Some(at);
         self.queue.push_back((at, block));
@@ -118,6 +119,8 @@ pub fn block(kind: Kind, frame: Frame, duration_us: i64) -> Block {
     }
 }
 
+/// Times in a file are whole milliseconds.
+const STEP_US: i64 = 1_000;
 /// How long after the present a track that is known to send nothing can be passed over.
 pub const QUIET_OFF_US: i64 = 300_000;
 const QUIET_LIVE_US: i64 = 1_000_000;

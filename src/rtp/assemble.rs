@@ -109,6 +109,9 @@ pub fn assemble(codec: Codec, parts: &[Bytes]) -> Option<Assembled> {
         [one] => one.clone(),
         many => many.concat().into(),
     };
+    if codec == Codec::Vp8 && !vp8::is_whole(&data) {
+        return None;
+    }
     let size = match codec {
         Codec::Vp8 => vp8::keyframe_size(&data),
         _ => vp9::keyframe_size(&data),

@@ -332,7 +332,7 @@ impl Order {
     }
 
     fn take_audio(&mut self, packet: Waiting) {
-        let Some(toc) = opus::toc(&packet.payload) else {
+        let Some(toc) = opus::toc(&packet.payload).filter(|_| opus::is_whole(&packet.payload)) else {
             self.counters.malformed += 1;
             return;
         };

@@ -79,14 +79,23 @@ pub fn is_keyframe(frame: &[u8]) -> bool {
     keyframe_size(frame).is_some()
 }
 
-/// Width and height of a keyframe, 14 bits each; `None` for all other frames.
+/// True when the frame is as long as its first partition at least, and one that says to be a keyframe has the start code
+/// (RFC 6386 §9.1): no decoder takes another.
+pub fn is_whole(frame: &[u8]) -> bool {
+    let Some(&[first, second, third]) = frame.get(..3) else { return false };
+    let partition = u32::from_le_bytes([first, second, third, 0]) >> 5;
+    let head = if first & 1 == 0 { 10 } else { 3 };
+    frame.len() >= head + partition as usize && (first & 1 != 0 || is_keyframe(frame))
+}
+
+/// Width and height of a keyframe, 14 bits each; `None` for all other frames, and for one without a size.
 pub fn keyframe_size(frame: &[u8]) -> Option<(u16, u16)> {
     let header = frame.get(..10)?;
     if header[0] & 1 != 0 || header[3..6] != [0x9d, 0x01, 0x2a] {
         return None;
     }
     let size = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]) & 0x3fff;
-    Some((size(6), size(8)))
+    Some((size(6), size(8))).filter(|(width, height)| *width > 0 && *height > 0)
 }
 
 #[cfg(test)]
@@ -118,6 +127,20 @@ mod tests {
         let mut torn = keyframe;
         torn[4] = 0;
         assert!(!is_keyframe(&torn));
+        let empty = [0x10, 0, 0, 0x9d, 0x01, 0x2a, 0, 0x40, 0x68, 0xc1];
+        assert!(!is_keyframe(&empty));
+    }
+
+    #[test]
+    fn frame_shorter_than_its_first_partition_is_not_whole() {
+        // 40 bytes behind the 3 of a frame, and behind the 10 of a keyframe.
+        for (head, is_inter) in [(3, 1), (10, 0)] {
+            let tag = (40_u32 << 5 | is_inter).to_le_bytes();
+            let key = [0x9d, 0x01, 0x2a, 64, 0, 48, 0];
+            let frame = [&tag[..3], &key[..head - 3], &[0; 40]].concat();
+            assert!(is_whole(&frame) && !is_whole(&frame[..frame.len() - 1]), "{head}");
+        }
+        assert!(!is_whole(&[1, 0]));
     }
 
     #[test]

@@ -16,6 +16,7 @@ mod files;
 mod growing;
 mod happenings;
 mod harness;
+mod hostile_calls;
 mod library_rights;
 mod limits;
 mod media;

@@ -18,13 +18,14 @@ pub struct Tape {
     zero: Instant,
     linger_ms: u64,
     recordings: u32,
+    stalls: Vec<(u64, u64)>,
     events: Vec<(u64, Value)>,
 }
 
 impl Tape {
     /// An open room. After `linger_ms` without anybody its recording ends.
     pub fn new(linger_ms: u64) -> Self {
-        let mut tape = Self { zero: Instant::now(), linger_ms, recordings: 0, events: Vec::new() };
+        let mut tape = Self { zero: Instant::now(), linger_ms, recordings: 0, stalls: Vec::new(), events: Vec::new() };
         tape.at(0, json!({"opened": "team"}));
         tape
     }
@@ -69,6 +70,11 @@ impl Tape {
         self.at(ms, json!({"begun": id}));
     }
 
+    /// The recorder does nothing between these times; what came meanwhile it takes at the end.
+    pub fn stall(&mut self, from_ms: u64, to_ms: u64) {
+        self.stalls.push((from_ms, to_ms));
+    }
+
     /// A sender whose clip begins at this time.
     pub fn sender(&self, ms: u64, rounds: u64) -> Sender {
         Sender::new(self.zero + Duration::from_millis(ms), rounds)
@@ -90,7 +96,9 @@ impl Tape {
     }
 
     fn write(&mut self, end_ms: u64, out: &Path) -> PathBuf {
-        for tick in 1..end_ms / TICK_MS {
+        let is_stalled = |ms: u64| self.stalls.iter().any(|(from, to)| (*from..*to).contains(&ms));
+        let ticks: Vec<u64> = (1..end_ms / TICK_MS).filter(|tick| !is_stalled(tick * TICK_MS)).collect();
+        for tick in ticks {
             self.at(tick * TICK_MS, json!("tick"));
             if tick % 50 == 0 {
                 self.at(tick * TICK_MS, json!({"second": tick / 50}));
