@@ -29,7 +29,7 @@ impl Clusters {
     /// # Errors
     /// When the file cannot be read.
     pub fn read(file: &File, len: u64, sidecar: &Path) -> io::Result<Self> {
-        let mut rows = std::fs::read(sidecar).map(|bytes| index::read(&bytes)).unwrap_or_default();
+        let mut rows = read_sidecar(sidecar).map(|bytes| index::read(&bytes)).unwrap_or_default();
         let behind = rows.iter().position(|row| row.end() > len).unwrap_or(rows.len());
         rows.truncate(behind);
         if rows.first().is_some_and(|row| row.offset != FIRST_CLUSTER_AT) {
@@ -211,6 +211,16 @@ fn read_some(file: &File, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
 /// Track number, relative time and flags.
 const BLOCK_HEAD_LEN: u64 = 4;
 const MAX_BLOCKS_BEFORE_KEYFRAME: usize = 256;
+
+/// A cache; one that is larger than any of ours is of no use.
+fn read_sidecar(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    io::Read::read_to_end(&mut io::Read::take(File::open(path)?, MAX_SIDECAR_BYTES), &mut bytes)?;
+    Ok(bytes)
+}
+
+/// More than a month of clusters.
+const MAX_SIDECAR_BYTES: u64 = 64 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

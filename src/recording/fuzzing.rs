@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use reelay_signaling::Kind;
 
+use super::catalog::Entry;
 use super::cuts::Cuts;
 use super::faulty::FaultyDisk;
 use super::feed::Feed;
 use super::file::{Block, SegmentFile};
+use super::manifest::{parse_file_name, parse_manifest};
 use super::repair::{Outcome, repair};
 use super::timeline::Shape;
 use crate::media::{SenderReport, TapItem, TapPacket};
@@ -138,6 +140,18 @@ pub fn headers(data: &[u8]) {
     let (half, rest) = data.split_at(data.len() / 2);
     let _ = av1::unit(&[Bytes::copy_from_slice(half), Bytes::copy_from_slice(rest)]);
     let _ = (opus::toc(data), red::split(data));
+}
+
+/// What may lie in a recording's folder as `manifest.json`.
+///
+/// # Panics
+/// When a manifest that was read says something else after it was written, or names a file that is none of ours.
+pub fn manifests(data: &[u8]) {
+    let _ = Entry::parse(&String::from_utf8_lossy(data));
+    let Ok(manifest) = parse_manifest(data) else { return };
+    assert!(manifest.files.iter().all(|entry| parse_file_name(&entry.file).is_some()));
+    let again = parse_manifest(&manifest.to_json()).expect("it is one of ours");
+    assert_eq!(again, manifest);
 }
 
 /// Bytes read as a sequence of what may come through a tap.
@@ -274,6 +288,11 @@ mod tests {
     #[test]
     fn files_from_anywhere() {
         run("files", files, 400);
+    }
+
+    #[test]
+    fn manifests_from_anywhere() {
+        run("manifests", manifests, 20_000);
     }
 
     #[test]

@@ -273,7 +273,7 @@ fn yes() -> bool {
 
 /// The layout that this program writes.
 pub const VERSION: u32 = 1;
-const MAX_MANIFEST_BYTES: usize = 64 * 1024 * 1024;
+pub(super) const MAX_MANIFEST_BYTES: usize = 64 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -2,13 +2,13 @@
 //! All names are built from ids.
 
 use std::fs::{self, File, TryLockError};
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use reelay_signaling::RecordingId;
 
 use super::api::StartError;
-use super::manifest::{Manifest, ManifestError, parse_manifest};
+use super::manifest::{MAX_MANIFEST_BYTES, Manifest, ManifestError, parse_manifest};
 use super::storage::{Storage, write_all_at};
 
 /// The recordings folder, held by this process.
@@ -90,7 +90,9 @@ impl Store {
 /// # Errors
 /// When there is none of this recording.
 pub fn read_manifest(folder: &Path) -> Result<Manifest, ReadError> {
-    let manifest = parse_manifest(&fs::read(folder.join(MANIFEST))?)?;
+    let mut bytes = Vec::new();
+    File::open(folder.join(MANIFEST))?.take(MAX_MANIFEST_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    let manifest = parse_manifest(&bytes)?;
     let is_of_folder = folder.file_name().is_some_and(|name| name == manifest.id.as_str());
     if is_of_folder { Ok(manifest) } else { Err(ReadError::Other) }
 }
