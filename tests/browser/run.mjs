@@ -32,8 +32,10 @@ ip link set v0 up
 ip link set v1 up
 ip route add default via 10.77.0.254 dev v0
 ip -6 route add default via fd00:77::254 dev v0
-ip rule add pref 10 lookup local
-ip rule del pref 0
+for family in -4 -6; do
+  ip $family rule add pref 10 lookup local
+  ip $family rule del pref 0
+done
 exec "$@"`;
 
 const isRoot = process.getuid() === 0;

@@ -122,10 +122,12 @@ export function drop(rule) {
 /** Cuts or mends everything that goes to a UDP port of this namespace. */
 export function udp(port, mode) {
   const verb = mode === "cut" ? "add" : "del";
-  const result = spawnSync("ip", ["rule", verb, "pref", "5", "ipproto", "udp", "dport", String(port), "blackhole"], {
-    encoding: "utf8",
-  });
-  if (result.status !== 0) {
-    throw new Error(`ip rule ${verb}: ${result.stderr}`);
+  for (const family of ["-4", "-6"]) {
+    const result = spawnSync("ip", [family, "rule", verb, "pref", "5", "ipproto", "udp", "dport", String(port), "blackhole"], {
+      encoding: "utf8",
+    });
+    if (result.status !== 0) {
+      throw new Error(`ip ${family} rule ${verb}: ${result.stderr}`);
+    }
   }
 }
