@@ -86,10 +86,10 @@ for (const name of BROWSERS) {
       assert.match(await save(page.getByRole("link", { name: /ZIP/ }), "all.zip"), /^talk - .*\.zip$/);
       await page.getByRole("button", { name: "More", exact: true }).click();
       await page.getByRole("button", { name: "Save a part" }).click();
-      await page.getByLabel("From").fill("later");
+      await page.getByRole("textbox", { name: "From" }).fill("later");
       await page.getByText("Times are written").waitFor();
-      await page.getByLabel("From").fill("0:01");
-      await page.getByLabel("To", { exact: true }).fill("0:04");
+      await page.getByRole("textbox", { name: "From" }).fill("0:01");
+      await page.getByRole("textbox", { name: "To", exact: true }).fill("0:04");
       await page.getByLabel("What").selectOption({ label: "Ana" });
       await shoot(page, `replay-part-${name}`);
       assert.deepEqual(await scan(page), []);
