@@ -10,11 +10,14 @@ export async function enter(browser, base, room, name, { fragment = "", ...optio
   if (name !== null) {
     await field.fill(name);
   }
+  // The page turns the devices on by itself if it may, or offers a button; which of them, takes it a moment to learn.
   const turnOn = page.getByRole("button", { name: "Turn on camera and microphone" });
-  if (await turnOn.isVisible().catch(() => false)) {
-    await turnOn.click();
-  }
-  await until(`${name ?? room} sees themselves`, () => page.evaluate(() => window.reelayTest.all("video").some((video) => window.reelayTest.clockOf(video) !== null)));
+  await until(`${name ?? room} sees themselves`, async () => {
+    if (await turnOn.isVisible()) {
+      await turnOn.click({ timeout: 1_000 });
+    }
+    return page.evaluate(() => window.reelayTest.all("video").some((video) => window.reelayTest.clockOf(video) !== null));
+  });
   await page.getByRole("button", { name: /^(Join|Agree and join)$/ }).click();
   await until(`${name ?? room} is in the call`, () => page.getByRole("button", { name: /Leave/ }).isVisible());
   return page;

@@ -25,6 +25,7 @@ export class ReLobby extends ReElement {
     name: {},
     isNameFixed: { attribute: false },
     canPublish: { attribute: false },
+    isToAsk: { attribute: false },
     local: { attribute: false },
     live: { attribute: false },
     config: { attribute: false },
@@ -38,6 +39,8 @@ export class ReLobby extends ReElement {
   declare isNameFixed: boolean;
   /** False for a link that only listens: no device is asked for or shown. */
   declare canPublish: boolean;
+  /** The browser would ask for the devices; not known to begin with. */
+  declare isToAsk: boolean;
   declare local: LocalMedia | null;
   declare live: LiveRoom | null;
   declare config: Config | null;
@@ -53,6 +56,7 @@ export class ReLobby extends ReElement {
     this.name = "";
     this.isNameFixed = false;
     this.canPublish = true;
+    this.isToAsk = false;
     this.local = null;
     this.live = null;
     this.config = null;
@@ -103,7 +107,7 @@ export class ReLobby extends ReElement {
   private picture(local: LocalMedia) {
     const w = this.words;
     if (!this.canPublish) return html`<div class="stage listens">${icon("eye")}<p>${w.lobby.listensOnly}</p></div>`;
-    const isUntouched = local.camera.state === "off" && local.microphone.state === "off";
+    const isUntouched = this.isToAsk && local.camera.state === "off" && local.microphone.state === "off";
     const isAsking = local.camera.state === "asking" || local.microphone.state === "asking";
     const isSame = isProblem(local.camera) && local.camera.state === local.microphone.state;
     const problems = isSame ? [local.camera] : [local.microphone, local.camera].filter((device) => isProblem(device));

@@ -30,6 +30,7 @@ class RePageRoom extends ReElement {
     refusal: { state: true },
     isComingBack: { state: true },
     isQuiet: { state: true },
+    isToAsk: { state: true },
   };
   declare room: string;
   declare private call: Call | null;
@@ -39,6 +40,8 @@ class RePageRoom extends ReElement {
   declare private isComingBack: boolean;
   /** Another window of this browser is in the room: the sound stays off here. */
   declare private isQuiet: boolean;
+  /** The browser would ask for the devices, so the lobby says so first. */
+  declare private isToAsk: boolean;
   private local: LocalMedia | null = null;
   private siblings: Siblings | null = null;
   private entered = "";
@@ -56,6 +59,7 @@ class RePageRoom extends ReElement {
     this.refusal = null;
     this.isComingBack = false;
     this.isQuiet = false;
+    this.isToAsk = false;
   }
 
   override disconnectedCallback(): void {
@@ -106,7 +110,8 @@ class RePageRoom extends ReElement {
   }
 
   private async openIfGranted(local: LocalMedia): Promise<void> {
-    if (await local.isGranted()) await local.open();
+    this.isToAsk = !(await local.isGranted());
+    if (!this.isToAsk) await local.open();
   }
 
   // What the lobby shows: who is there, and whether it is recorded.
@@ -215,7 +220,7 @@ class RePageRoom extends ReElement {
     }
     if (this.isComingBack) return html`<main class="back"><p class="second">${w.lobby.comingBack}</p></main>`;
     return html`<re-header></re-header>
-      <re-lobby .room=${roomName(this.room) ?? ""} .name=${nameInToken(accessToken()) || rememberedName()} .isNameFixed=${nameInToken(accessToken()) !== ""} .canPublish=${this.mayPublish} .local=${this.local} .live=${this.live} .config=${this.config} .refusal=${this.refusal}
+      <re-lobby .room=${roomName(this.room) ?? ""} .name=${nameInToken(accessToken()) || rememberedName()} .isNameFixed=${nameInToken(accessToken()) !== ""} .canPublish=${this.mayPublish} .isToAsk=${this.isToAsk} .local=${this.local} .live=${this.live} .config=${this.config} .refusal=${this.refusal}
         .isJoining=${phase === "joining"} @re-join=${(event: CustomEvent<JoinWish>) => void this.start(event.detail)}></re-lobby>`;
   }
 
