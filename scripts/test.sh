@@ -10,6 +10,7 @@ logs=artifacts/logs
 mkdir -p "$logs"
 failed=0
 summary=()
+reasons=()
 
 # NAME, PATTERN of the runner's closing lines, COMMAND…
 suite() {
@@ -21,6 +22,8 @@ suite() {
     if [ "${PIPESTATUS[0]}" -ne 0 ]; then
         word=FAILED
         failed=1
+        # Why, in short: from where the runner lists its failures.
+        reasons+=("$name failed:" "$(sed -n -e '/^failures:$/,$p' -e '/failing tests:$/,$p' "$logs/$name.log" | grep . | head -n 40)")
     fi
     summary+=("$(printf '%-8s %-6s %4d s' "$name" "$word" $((SECONDS - began)))")
     local line
@@ -45,11 +48,12 @@ for name in "${wanted[@]}"; do
         rust) suite rust '^test result: |^error(: |\[)' rust ;;
         web) suite web '^ *(Test Files|Tests) ' web ;;
         interop) suite interop '^interop: ' interop ;;
-        browser) suite browser '^(# |ℹ )(tests|pass|fail|skipped) ' browser ;;
+        browser) suite browser '^(# |ℹ )(tests|pass|fail|skipped) |^passed the second time|^failed twice' browser ;;
         *) echo "unknown suite '$name'" >&2; exit 2 ;;
     esac
 done
 
+[ "$failed" -eq 0 ] || printf '\n%s' "${reasons[@]}"
 printf '\n=== closing lines\n'
 printf '%s\n' "${summary[@]}"
 [ "$failed" -eq 0 ] && echo "all passed" || echo "something failed; whole output in $logs"
