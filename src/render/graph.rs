@@ -56,15 +56,7 @@ pub(super) fn movie(
         filters.push(format!("[{below}][v{n}]overlay={x}:{y}:eof_action=pass:enable='{}'[o{n}]", between(&shown)));
         below = format!("o{n}");
     }
-    filters.push(format!("[{below}]format=yuv420p[picture]"));
-    filters.push(sound(&takes, story.length_ms));
-    run(
-        &takes,
-        &filters,
-        &[("picture", video_codec(tools)), ("sound", &["-c:a", "aac", "-b:a", "160k"])],
-        story.length_ms,
-        output,
-    )
+    movie_of(&takes, filters, &below, story.length_ms, tools, output)
 }
 
 /// The picture of one lane, at a constant rate and of the recording's length.
@@ -78,15 +70,22 @@ pub(super) fn lane_movie(story: &Story, lane: usize, tools: Tools, output: &Path
         filters.push(format!("[{below}][v{n}]overlay=eof_action=pass:enable='{shown}'[o{n}]"));
         below = format!("o{n}");
     }
-    filters.push(format!("[{below}]format=yuv420p[picture]"));
-    filters.push(sound(&takes, story.length_ms));
-    run(
-        &takes,
-        &filters,
-        &[("picture", video_codec(tools)), ("sound", &["-c:a", "aac", "-b:a", "160k"])],
-        story.length_ms,
-        output,
-    )
+    movie_of(&takes, filters, &below, story.length_ms, tools, output)
+}
+
+/// A movie whose picture is what the filters call `shown`, with the sound of the takes.
+fn movie_of(
+    takes: &[&Take],
+    mut filters: Vec<String>,
+    shown: &str,
+    length_ms: u64,
+    tools: Tools,
+    output: &Path,
+) -> Run {
+    filters.push(format!("[{shown}]format=yuv420p[picture]"));
+    filters.push(sound(takes, length_ms));
+    let maps: [(&str, &[&str]); 2] = [("picture", video_codec(tools)), ("sound", &["-c:a", "aac", "-b:a", "160k"])];
+    run(takes, &filters, &maps, length_ms, output)
 }
 
 /// The sound of one lane, or of all together, as WAV of the recording's length.
