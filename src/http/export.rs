@@ -2,8 +2,9 @@
 //! again: put into the recordings folder of a server, it is listed and plays in sync.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
@@ -21,12 +22,15 @@ use super::clip::{Span, clip_of};
 use super::content::Content;
 use super::error::{Path, Problem, ProblemBody, Query};
 use super::files::harmless;
+use super::markers::standing;
 use super::segment::{Admitted, Asker, Segment, on_disk};
 use crate::audit::Action;
 use crate::auth::{Grant, SignedQuery};
 use crate::recording::export::zip;
+use crate::recording::levels::SLOT_MS;
 use crate::recording::library::is_active;
-use crate::recording::shelf::Place;
+use crate::recording::notes::Notes;
+use crate::recording::shelf::{Place, Shelf};
 use crate::recording::splice::Splice;
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -83,7 +87,7 @@ impl FromRequestParts<App> for ExportRequest {
 
 /// A recording as one ZIP
 ///
-/// Manifest, what happened, the chat as text, and the files; with `from` and `to` only that span, each file cut at the
+/// Manifest, what happened, markers, title and tags, the chat as text, and the files with how loud they are; with `from` and `to` only that span, each file cut at the
 /// keyframe before it. Nothing is encoded anew. Ranges work, so a broken download goes on where it stopped.
 #[utoipa::path(
     get,
@@ -125,14 +129,14 @@ async fn export(
     }
     let segments = admitted.segments(&app)?;
     let content = on_disk(move || {
-        let events = app.library.shelf().events(&admitted.id, Place::Shown);
+        let texts = Texts::read(app.library.shelf(), &admitted.id);
         let mut manifest: Value = serde_json::from_str(&admitted.found.manifest).map_err(Problem::internal)?;
-        let etag = etag(&admitted, &segments, &events, span);
+        let etag = etag(&admitted, &segments, &texts, span);
         let name = name(&manifest);
         let archive = match app.exports.find(&etag) {
             Some(archive) => archive,
             None => {
-                let archive = lay_out(&mut manifest, &segments, &events, span)?;
+                let archive = lay_out(&mut manifest, &segments, &texts, span)?;
                 app.exports.keep(&etag, &archive);
                 archive
             }
@@ -151,7 +155,26 @@ async fn export(
     content.answer(&method, &headers, None)
 }
 
-fn lay_out(manifest: &mut Value, segments: &[Segment], events: &str, span: Span) -> Result<Splice, Problem> {
+/// What lies beside the media of a recording.
+struct Texts {
+    events: String,
+    /// Those that were not taken back.
+    marks: String,
+    notes: Notes,
+}
+
+impl Texts {
+    fn read(shelf: &Shelf, id: &RecordingId) -> Self {
+        let marks = shelf.marks(id);
+        Self {
+            events: shelf.events(id, Place::Shown),
+            marks: standing(&marks).iter().map(|(_, line)| format!("{line}\n")).collect(),
+            notes: Notes::read(&shelf.folder(id, Place::Shown)),
+        }
+    }
+}
+
+fn lay_out(manifest: &mut Value, segments: &[Segment], texts: &Texts, span: Span) -> Result<Splice, Problem> {
     let is_whole = span.from == 0 && span.to == u64::MAX;
     // What the disk has lost, and what has nothing in the span, is left out.
     let mut parts = Vec::new();
@@ -166,25 +189,33 @@ fn lay_out(manifest: &mut Value, segments: &[Segment], events: &str, span: Span)
     if parts.is_empty() && !is_whole {
         return Err(Problem::new(ErrorCode::NotFound, "nothing was recorded in this span"));
     }
-    let mut lines: Vec<Value> = events.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let read = |text: &str| -> Vec<Value> { text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect() };
+    let (mut lines, mut marks) = (read(&texts.events), read(&texts.marks));
     if !is_whole {
         let base_ms = parts.iter().map(|part| part.offset_ms).min().unwrap_or(0);
         let end_ms = parts.iter().map(|part| part.offset_ms + part.duration_ms).max().unwrap_or(0);
         move_manifest(manifest, &parts, base_ms, end_ms);
-        lines.retain(|line| (base_ms..end_ms).contains(&time_of(line)));
-        lines.iter_mut().for_each(|line| line["t_ms"] = (time_of(line) - base_ms).into());
+        move_lines(&mut lines, base_ms, end_ms);
+        move_lines(&mut marks, base_ms, end_ms);
     }
     let folder = manifest["id"].as_str().unwrap_or("recording").to_owned();
     let chat: String = lines.iter().filter_map(chat_line).collect();
-    let events: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    let written = |lines: &[Value]| bytes(lines.iter().map(|line| format!("{line}\n")).collect());
+    let notes = if texts.notes == Notes::default() { String::new() } else { json!(texts.notes).to_string() };
     let text = serde_json::to_string_pretty(manifest).map_err(Problem::internal)?;
     let mut entries = vec![
         (format!("{folder}/manifest.json"), bytes(text)),
-        (format!("{folder}/events.jsonl"), bytes(events)),
+        (format!("{folder}/events.jsonl"), written(&lines)),
+        (format!("{folder}/marks.jsonl"), written(&marks)),
+        (format!("{folder}/notes.json"), bytes(notes)),
         (format!("{folder}/chat.txt"), bytes(chat)),
     ];
+    for part in parts {
+        let levels = std::path::Path::new(&part.file).with_extension("levels");
+        entries.push((format!("{folder}/{}", levels.display()), part.levels));
+        entries.push((format!("{folder}/{}", part.file), part.content));
+    }
     entries.retain(|(_, content)| !content.is_empty());
-    entries.extend(parts.into_iter().map(|part| (format!("{folder}/{}", part.file), part.content)));
     zip(&entries, ended_at(manifest)).map_err(Problem::internal)
 }
 
@@ -194,12 +225,18 @@ struct Part {
     offset_ms: u64,
     duration_ms: u64,
     content: Splice,
+    levels: Splice,
 }
 
 fn whole(segment: &Segment) -> Result<Part, Problem> {
     let open = segment.open()?;
-    let file = segment.name.as_str().to_owned();
-    Ok(Part { file, offset_ms: segment.info.offset_ms, duration_ms: 0, content: Splice::of_file(open.file, open.len) })
+    Ok(Part {
+        file: segment.name.as_str().to_owned(),
+        offset_ms: segment.info.offset_ms,
+        duration_ms: 0,
+        content: Splice::of_file(open.file, open.len),
+        levels: levels(segment, 0, u64::MAX),
+    })
 }
 
 fn clipped(segment: &Segment, span: Span) -> Result<Part, Problem> {
@@ -209,7 +246,28 @@ fn clipped(segment: &Segment, span: Span) -> Result<Part, Problem> {
         offset_ms: segment.info.offset_ms + clip.from_ms,
         duration_ms: clip.to_ms - clip.from_ms,
         content: clip.content,
+        levels: levels(segment, clip.from_ms, clip.to_ms),
     })
+}
+
+/// How loud a span of a file is; nothing when that was not kept.
+fn levels(segment: &Segment, from_ms: u64, to_ms: u64) -> Splice {
+    let mut splice = Splice::default();
+    let path = segment.path().with_extension("levels");
+    if let Ok((len, file)) = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file))) {
+        let from = (from_ms / SLOT_MS).min(len);
+        let to = to_ms.div_ceil(SLOT_MS).min(len);
+        splice.push_file(&Arc::new(file), from, to - from);
+    }
+    splice
+}
+
+/// Lines of a span, in its time. Who spoke as it began is said at its beginning.
+fn move_lines(lines: &mut Vec<Value>, base_ms: u64, end_ms: u64) {
+    let speaking = lines.iter().rev().find(|line| line["type"] == "speaking" && time_of(line) < base_ms).cloned();
+    lines.retain(|line| (base_ms..end_ms).contains(&time_of(line)));
+    lines.splice(0..0, speaking);
+    lines.iter_mut().for_each(|line| line["t_ms"] = time_of(line).saturating_sub(base_ms).into());
 }
 
 /// The manifest of a span: its times begin anew, and what was measured over the whole file goes.
@@ -261,9 +319,9 @@ fn bytes(text: String) -> Splice {
     splice
 }
 
-fn etag(admitted: &Admitted, segments: &[Segment], events: &str, span: Span) -> String {
+fn etag(admitted: &Admitted, segments: &[Segment], texts: &Texts, span: Span) -> String {
     let mut hasher = DefaultHasher::new();
-    (&admitted.found.manifest, events, span.from, span.to).hash(&mut hasher);
+    (&admitted.found.manifest, &texts.events, &texts.marks, span.from, span.to).hash(&mut hasher);
     for segment in segments {
         segment.open().ok().and_then(|open| segment.etag(&open)).hash(&mut hasher);
     }

@@ -72,7 +72,9 @@ async fn mark(
         return Err(Problem::new(ErrorCode::BadRequest, "t_ms is behind the end of the recording"));
     }
     let mark = uuid::Uuid::new_v4().simple().to_string();
-    let line = json!({ "type": "mark", "t_ms": t_ms, "mark": mark, "name": caller.name, "text": text });
+    // The person's key, so that it can be found when somebody is erased.
+    let (person, name) = (caller.subject.as_deref(), caller.name.as_deref());
+    let line = json!({ "type": "mark", "t_ms": t_ms, "mark": mark, "person": person, "name": name, "text": text });
     append(&app, id, line, |marks| {
         if standing(marks).len() < MAX_MARKS {
             return Ok(());

@@ -108,7 +108,7 @@ struct ErasedAnswer {
 
 /// Erase one person from a recording
 ///
-/// All their files, what they wrote, and their name, in all their stays; for good, without undo. The others play on in
+/// All their files, what they wrote and marked, and their name, in all their stays; for good, without undo. The others play on in
 /// sync. Refused while the recording runs or is to be kept.
 #[utoipa::path(
     delete,

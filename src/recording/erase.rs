@@ -1,4 +1,5 @@
-//! Takes one person out of a finished recording for good: files, what they wrote, their name. The rest plays on in sync.
+//! Takes one person out of a finished recording for good: files, what they wrote and marked,
+//! their name. The rest plays on in sync.
 
 use std::fs;
 use std::io;
@@ -33,8 +34,17 @@ pub fn erase(folder: &Path, participant: &ParticipantId) -> Result<Option<Erased
     let Some(person) = manifest.participants.iter().find(|person| person.id == *participant) else { return Ok(None) };
     let key = person.person.clone();
     let is_theirs = |id: &ParticipantId, person: &str| id == participant || (!key.is_empty() && person == key);
-    let stays: Vec<ParticipantId> =
-        manifest.participants.iter().filter(|one| is_theirs(&one.id, &one.person)).map(|one| one.id.clone()).collect();
+    let (they, others): (Vec<_>, Vec<_>) =
+        manifest.participants.iter().partition(|one| is_theirs(&one.id, &one.person));
+    let names = |people: &[&super::manifest::Person]| -> Vec<String> {
+        people.iter().map(|one| one.name.clone()).filter(|name| !name.is_empty()).collect()
+    };
+    let gone = Gone {
+        stays: they.iter().map(|one| one.id.clone()).collect(),
+        key: key.clone(),
+        names: names(&they),
+        names_of_others: names(&others),
+    };
 
     // The files go first: if only a part gets done it is the part that matters.
     let (theirs, others) = manifest.files.drain(..).partition(|file| is_theirs(&file.participant, &file.person));
@@ -46,43 +56,70 @@ pub fn erase(folder: &Path, participant: &ParticipantId) -> Result<Option<Erased
             remove(&path)?;
         }
     }
-    let events = folder.join(EVENTS);
-    let lines = match fs::read_to_string(&events) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        text => Some(text?),
-    };
-    if let Some(lines) = lines {
-        let kept: String =
-            lines.lines().filter_map(|line| without(line, &stays, &key)).map(|line| line + "\n").collect();
-        replace(&events, kept.as_bytes())?;
+    for (file, without) in [(EVENTS, Gone::event as fn(&Gone, &str) -> Option<String>), (MARKS, Gone::mark)] {
+        let path = folder.join(file);
+        let lines = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            text => text?,
+        };
+        let kept: String = lines.lines().filter_map(|line| without(&gone, line)).map(|line| line + "\n").collect();
+        replace(&path, kept.as_bytes())?;
     }
-    for person in manifest.participants.iter_mut().filter(|person| stays.contains(&person.id)) {
+    for person in manifest.participants.iter_mut().filter(|person| gone.stays.contains(&person.id)) {
         (person.name, person.person, person.recorded) = (String::new(), String::new(), false);
     }
-    if manifest.by.is_some() && others_named(&manifest).is_none() {
-        manifest.by = None;
-    }
+    manifest.by = manifest.by.take().filter(|name| !gone.alone_is(name));
     store::write_manifest(&Disk, folder, &manifest, Sureness::Power)?;
     Ok(Some(Erased { manifest, files: theirs.len() }))
 }
 
-// The one who started it stays named only while somebody of that name is left.
-fn others_named(manifest: &Manifest) -> Option<()> {
-    let by = manifest.by.as_deref()?;
-    manifest.participants.iter().any(|person| person.name == by).then_some(())
+/// Who is to be found in no line any more.
+struct Gone {
+    stays: Vec<ParticipantId>,
+    /// Of the person; may be empty.
+    key: String,
+    names: Vec<String>,
+    names_of_others: Vec<String>,
 }
 
-/// A line of `events.jsonl` without these stays; `None` if it is about one of them, or cannot be read.
-fn without(line: &str, stays: &[ParticipantId], key: &str) -> Option<String> {
-    let mut event: Value = serde_json::from_str(line).ok()?;
-    let is_stay = |value: &Value| value.as_str().is_some_and(|id| stays.iter().any(|stay| stay.as_str() == id));
-    if is_stay(&event["participant"]) || (!key.is_empty() && event["person"] == key) {
-        return None;
+impl Gone {
+    /// True for a name of theirs that nobody else in the recording has.
+    fn alone_is(&self, name: &str) -> bool {
+        self.names.iter().any(|one| one == name) && !self.names_of_others.iter().any(|one| one == name)
     }
-    if let Some(Value::Array(several)) = event.get_mut("participants") {
-        several.retain(|one| !is_stay(one));
+
+    fn is_stay(&self, value: &Value) -> bool {
+        value.as_str().is_some_and(|id| self.stays.iter().any(|stay| stay.as_str() == id))
     }
-    Some(event.to_string())
+
+    fn is_key(&self, value: &Value) -> bool {
+        !self.key.is_empty() && *value == self.key
+    }
+
+    /// A line of `events.jsonl` without them; `None` if it is about them, or cannot be read.
+    fn event(&self, line: &str) -> Option<String> {
+        let mut event: Value = serde_json::from_str(line).ok()?;
+        if self.is_stay(&event["participant"]) || self.is_key(&event["person"]) {
+            return None;
+        }
+        if let Some(Value::Array(several)) = event.get_mut("participants") {
+            several.retain(|one| !self.is_stay(one));
+        }
+        if event["by"].as_str().is_some_and(|name| self.alone_is(name)) {
+            event["by"] = Value::Null;
+        }
+        Some(event.to_string())
+    }
+
+    /// A line of `marks.jsonl` if they did not write it. One that names no person is theirs by its name alone.
+    fn mark(&self, line: &str) -> Option<String> {
+        let mark: Value = serde_json::from_str(line).ok()?;
+        let is_theirs = match &mark["person"] {
+            Value::Null => mark["name"].as_str().is_some_and(|name| self.names.iter().any(|one| one == name)),
+            person => self.is_key(person),
+        };
+        (!is_theirs).then(|| line.to_owned())
+    }
 }
 
 fn remove(path: &Path) -> io::Result<()> {
@@ -100,6 +137,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 const EVENTS: &str = "events.jsonl";
+const MARKS: &str = "marks.jsonl";
 
 #[cfg(test)]
 mod tests {
@@ -128,11 +166,20 @@ mod tests {
             "started_at": "2026-11-20T10:00:00Z", "duration_ms": 9, "participants": people, "files": files});
         fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
         let events = [
+            json!({"type": "started", "by": "Ada"}),
             json!({"type": "chat", "participant": "paaaaaaaaaa", "person": "ada", "text": "secret"}),
             json!({"type": "speaking", "participants": ["paaaaaaaaaa", "pbbbbbbbbbb"]}),
             json!({"type": "chat", "participant": "pbbbbbbbbbb", "person": "bo", "text": "open"}),
         ];
         fs::write(folder.join(EVENTS), events.map(|event| event.to_string() + "\n").concat()).unwrap();
+        let marks = [
+            json!({"type": "mark", "mark": "1", "person": "ada", "name": "Ada", "text": "my secret"}),
+            json!({"type": "mark", "mark": "2", "name": "Ada", "text": "another secret"}),
+            json!({"type": "mark", "mark": "3", "person": "bo", "name": "Bo", "text": "kept"}),
+            json!({"type": "mark", "mark": "4", "name": null, "text": "nobody's"}),
+            json!({"type": "unmark", "mark": "1"}),
+        ];
+        fs::write(folder.join(MARKS), marks.map(|mark| mark.to_string() + "\n").concat()).unwrap();
 
         let erased = erase(&folder, &"pcccccccccc".parse().unwrap()).unwrap().unwrap();
         assert_eq!((erased.files, erased.manifest.files.len(), erased.manifest.duration_ms), (2, 1, 9));
@@ -145,16 +192,19 @@ mod tests {
             [
                 "events.jsonl",
                 "manifest.json",
+                "marks.jsonl",
                 "pbbbbbbbbbb-camera-1.idx",
                 "pbbbbbbbbbb-camera-1.levels",
                 "pbbbbbbbbbb-camera-1.webm"
             ]
         );
-        for name in ["events.jsonl", "manifest.json"] {
+        for name in ["events.jsonl", "manifest.json", MARKS] {
             let text = fs::read_to_string(folder.join(name)).unwrap();
             assert!(!text.contains("Ada") && !text.contains("\"ada\"") && !text.contains("secret"), "{text}");
             assert!(text.contains("bo"));
         }
+        let marks = fs::read_to_string(folder.join(MARKS)).unwrap();
+        assert!(marks.contains("kept") && marks.contains("nobody's"), "{marks}");
         // Again, and for somebody who was never there.
         assert_eq!(erase(&folder, &"pcccccccccc".parse().unwrap()).unwrap().unwrap().files, 0);
         assert_eq!(erase(&folder, &"pddddddddda".parse().unwrap()).unwrap(), None);

@@ -45,7 +45,8 @@ impl Levels {
     }
 }
 
-const SLOT_MS: u64 = 100;
+/// What one byte stands for.
+pub const SLOT_MS: u64 = 100;
 const SILENT: u8 = 127;
 const MAX_HOLE: u64 = 864_000;
 

@@ -34,7 +34,7 @@ mod hash;
 mod keeper;
 mod keyframes;
 mod lane;
-mod levels;
+pub mod levels;
 mod life;
 mod manifest;
 mod parallel;

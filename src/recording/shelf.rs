@@ -11,6 +11,7 @@ use reelay_signaling::RecordingId;
 use serde_json::Value;
 
 use super::catalog::{Entry, EntryError, chat_of};
+use super::hash;
 use super::notes::{NOTES, Notes};
 use super::storage::Disk;
 use super::store;
@@ -139,6 +140,8 @@ impl Shelf {
     /// # Errors
     /// When the file cannot be written.
     pub fn append_mark(&self, id: &RecordingId, line: &str) -> io::Result<()> {
+        // Not while somebody is erased: the line would be lost.
+        let _edit = hash::edit();
         let path = self.folder(id, Place::Shown).join(MARKS);
         // What a crash left of a last line must not take this one with it.
         let is_cut = fs::read(&path).is_ok_and(|bytes| bytes.last().is_some_and(|last| *last != b'\n'));

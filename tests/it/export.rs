@@ -28,6 +28,9 @@ fn put(dir: &Path) {
             SegmentFile::create(Arc::new(Disk), &folder.join(name), &webm_judges::header(true, true)).unwrap();
         webm_judges::frames(rounds).iter().for_each(|(kind, frame)| webm_judges::put(&mut file, *kind, frame));
         let closed = file.close().unwrap().unwrap();
+        // Each byte says which tenth of a second it is of.
+        let levels: Vec<u8> = (0..closed.duration_ms.div_ceil(100)).map(|slot| slot as u8).collect();
+        fs::write(folder.join(name).with_extension("levels"), levels).unwrap();
         let participant = &name[..11];
         files.push(
             json!({"file": name, "participant": participant, "person": participant, "name": "Ada", "source": "camera",
@@ -42,7 +45,14 @@ fn put(dir: &Path) {
     let chat = |t_ms: u64, text: &str| {
         json!({"t_ms": t_ms, "at": "", "type": "chat", "name": "Ada", "text": text}).to_string()
     };
-    fs::write(folder.join("events.jsonl"), format!("{}\n{}\n", chat(1_000, "early"), chat(7_000, "late"))).unwrap();
+    let speaking = json!({"t_ms": 2_000, "type": "speaking", "participants": ["pabcdefghij"]});
+    let events = [chat(1_000, "early"), speaking.to_string(), chat(7_000, "late")];
+    fs::write(folder.join("events.jsonl"), events.join("\n") + "\n").unwrap();
+    let mark = |t_ms: u64, mark: &str| json!({"type": "mark", "t_ms": t_ms, "mark": mark, "text": mark}).to_string();
+    let unmark = json!({"type": "unmark", "mark": "wrong"}).to_string();
+    let marks = [mark(500, "begin"), mark(6_000, "decision"), mark(6_500, "wrong"), unmark];
+    fs::write(folder.join("marks.jsonl"), marks.join("\n") + "\n").unwrap();
+    fs::write(folder.join("notes.json"), json!({"title": "Budget", "tags": ["board"]}).to_string()).unwrap();
 }
 
 fn server(put: impl FnOnce(&Path)) -> Server {
@@ -93,6 +103,22 @@ fn export_is_a_folder_that_another_server_lists_and_plays() {
     let rest =
         first.request("GET", &format!("/api/recordings/{ID}/export?from=5500&to=8000"), &[("Range", "bytes=999-")]);
     assert!(rest.status == 206 && rest.body == span.body[999..]);
+    let marks_of = |server: &Server| -> Vec<(Value, Value)> {
+        let events = server.get(&format!("/api/recordings/{ID}/events")).json();
+        let markers = events["markers"].as_array().unwrap();
+        markers.iter().map(|mark| (mark["t_ms"].clone(), mark["text"].clone())).collect()
+    };
+    let again = server(|dir| {
+        zip::ZipArchive::new(Cursor::new(whole.body.clone())).unwrap().extract(dir).unwrap();
+    });
+    assert_eq!(marks_of(&again), [(json!(500), json!("begin")), (json!(6_000), json!("decision"))]);
+    let found = again.get("/api/recordings?text=board").json();
+    assert_eq!(found["recordings"][0]["title"], "Budget");
+    for (name, ..) in FILES {
+        let levels =
+            |server: &Server| fs::read(server.recordings().join(ID).join(name).with_extension("levels")).unwrap();
+        assert_eq!(levels(&again), levels(&first), "{name}");
+    }
     assert_eq!(unzip(span.body.clone(), "chat.txt"), b"0:00:03  Ada: late\n");
 
     let second = server(|dir| {
@@ -103,6 +129,14 @@ fn export_is_a_folder_that_another_server_lists_and_plays() {
         (moved["duration_ms"].as_u64(), moved["started_at"].as_str()),
         (Some(4_000), Some("2026-11-20T10:00:04Z"))
     );
+    assert_eq!(marks_of(&second), [(json!(2_000), json!("decision"))]);
+    let events = second.get(&format!("/api/recordings/{ID}/events")).json();
+    assert_eq!(
+        (events["events"][0]["type"].as_str(), events["events"][0]["t_ms"].as_u64()),
+        (Some("speaking"), Some(0))
+    );
+    let levels = fs::read(second.recordings().join(ID).join(FILES[0].0).with_extension("levels")).unwrap();
+    assert_eq!((levels.first(), levels.len()), (Some(&50), 30));
     // Both still agree on when things happened: the second began where it was, 5 and 4 seconds in.
     let offsets: Vec<_> = moved["files"].as_array().unwrap().iter().map(|file| file["offset_ms"].as_u64()).collect();
     assert_eq!(offsets, [Some(1_000), Some(0)]);

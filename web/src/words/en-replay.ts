@@ -97,7 +97,7 @@ export const enReplay = {
     makeNoFfmpeg: "This needs ffmpeg on the server. Whoever runs it can install it (for example: apt install ffmpeg) and start Reelay again.",
     erase: "Erase a person",
     eraseWho: "Who",
-    eraseHint: "Their picture, their sound, what they wrote and their name go for good. The others stay as they are, and so do markers: take theirs away yourself. This cannot be undone.",
+    eraseHint: "Their picture, their sound, what they wrote and marked, and their name go for good. The others stay as they are. This cannot be undone.",
     eraseNow: "Erase for good",
     erased: (name: string) => `${name} is erased from this recording.`,
     eraseFailed: "Nobody was erased. Try again.",

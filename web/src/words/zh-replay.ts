@@ -97,7 +97,7 @@ export const zhReplay: typeof enReplay = {
     makeNoFfmpeg: "这需要服务器上有 ffmpeg。请管理员安装（例如 apt install ffmpeg）后重新启动 Reelay。",
     erase: "抹去一个人",
     eraseWho: "谁",
-    eraseHint: "此人的画面、声音、聊天和名字将被永久抹去，其他人不受影响。此人添加的标记会保留，请自行删除。此操作无法撤销。",
+    eraseHint: "此人的画面、声音、聊天、添加的标记和名字将被永久抹去，其他人不受影响。此操作无法撤销。",
     eraseNow: "永久抹去",
     erased: (name: string) => `已从此录制中抹去 ${name}。`,
     eraseFailed: "没有抹去任何人，请再试一次。",
