@@ -157,6 +157,9 @@ describe("a call across browsers", () => {
     udp(server.udpPort, "cut");
     try {
       await stays(15_000, ana);
+      for (const page of [ana, bo]) {
+        assert.equal(await page.evaluate(() => window.reelayTest.all("video").filter((video) => !video.hidden && video.videoWidth > 0).length), 2, "the last picture stays");
+      }
     } finally {
       udp(server.udpPort, "mend");
       line.mend();

@@ -69,18 +69,28 @@ export class ReTile extends ReElement {
     return this.renderRoot.querySelector("video");
   }
 
+  private get isPictureOn(): boolean {
+    return this.tile?.hasPicture === true && this.tile.track !== null;
+  }
+
+  /** Their media, or ours, are on the way back: the last picture stays until the next one comes. */
+  private get isHeld(): boolean {
+    const { tile } = this;
+    return tile !== null && this.hasFrame && !this.isPictureOn && (tile.isAway || tile.hasPicture);
+  }
+
   override willUpdate(): void {
     const { tile } = this;
     this.toggleAttribute("speaking", tile?.isSpeaking === true && !tile.isMuted);
     this.toggleAttribute("screen", tile?.isScreen === true);
     this.toggleAttribute("self", tile?.isSelf === true && !tile.isScreen);
-    this.toggleAttribute("lost", tile?.quality === "lost");
+    this.toggleAttribute("lost", tile?.quality === "lost" || this.isHeld);
   }
 
   override updated(): void {
     const { video } = this;
     const track = this.tile?.track ?? null;
-    if (!video || track === this.shown) return;
+    if (!video || track === this.shown || (track === null && this.isHeld)) return;
     this.shown = track;
     this.hasFrame = false;
     video.srcObject = track ? new MediaStream([track]) : null;
@@ -108,13 +118,14 @@ export class ReTile extends ReElement {
     if (!tile) return nothing;
     const w = this.words.tile;
     const name = tile.isScreen ? (tile.isSelf ? w.yourScreen : w.screenOf(tile.name)) : tile.isSelf ? w.you(tile.name) : tile.name;
-    const isPictureOn = tile.hasPicture && tile.track !== null;
+    const isPictureOn = this.isPictureOn || this.isHeld;
+    const isLost = tile.quality === "lost" || this.isHeld;
     return html`<figure aria-label=${name}>
       <video ?hidden=${!isPictureOn || !this.hasFrame} autoplay playsinline muted @loadeddata=${this.onFrame} @resize=${this.onFrame} @playing=${this.onFrame}></video>
       ${isPictureOn && this.hasFrame ? nothing : html`<div class="avatar" aria-hidden="true"><span>${initials(tile.name)}</span></div>`}
       ${isPictureOn && !this.hasFrame ? html`<p class="wait">${w.connecting}</p>` : nothing}
-      ${tile.quality === "lost" ? html`<p class="cover">${w.reconnecting}</p>` : nothing}
-      ${tile.isAway && tile.quality !== "lost" ? html`<span class="chip">${w.reconnecting}</span>` : tile.isUnrecorded ? html`<span class="chip" title=${w.notRecordedHint}>${w.notRecorded}</span>` : nothing}
+      ${isLost ? html`<p class="cover">${w.reconnecting}</p>` : nothing}
+      ${tile.isAway && !isLost ? html`<span class="chip">${w.reconnecting}</span>` : tile.isUnrecorded ? html`<span class="chip" title=${w.notRecordedHint}>${w.notRecorded}</span>` : nothing}
       <div class="corner">
         <re-quality .quality=${tile.quality} .name=${name} .figures=${tile.figures}></re-quality>
         ${tile.isSelf && !tile.isScreen ? nothing : this.menu(tile, name)}
