@@ -22,19 +22,28 @@ export function inPage({ media, tone }) {
   reader.width = 650;
   const read = reader.getContext("2d", { willReadFrequently: true });
 
-  /** The clock in each picture, or null where there is none. All are copied first, so that they are of one instant. */
-  function clocksOf(videos) {
+  /**
+   * The clock in each picture, or null where there is none, and when the picture was copied. All are copied first, so
+   * that they are of one instant; on a machine that has no time even that takes long.
+   */
+  function sightings(videos) {
     if (reader.height !== ROW * videos.length) {
       reader.height = Math.max(1, ROW * videos.length);
     }
-    for (const [i, video] of videos.entries()) {
+    const times = videos.map((video, i) => {
+      const at = performance.now();
       if (video.readyState >= 2 && video.videoWidth > 0) {
         read.drawImage(video, 0, 0, video.videoWidth, video.videoHeight / 6, 0, i * ROW, reader.width, ROW);
       } else {
         read.clearRect(0, i * ROW, reader.width, ROW);
       }
-    }
-    return videos.map((_, i) => clockAt(i * ROW));
+      return at;
+    });
+    return times.map((at, i) => ({ clock: clockAt(i * ROW), at }));
+  }
+
+  function clocksOf(videos) {
+    return sightings(videos).map(({ clock }) => clock);
   }
 
   function clockOf(video) {
@@ -153,7 +162,7 @@ export function inPage({ media, tone }) {
     });
   }
 
-  window.reelayTest = { all, clockOf, clocksOf, remotePeaks, elementPeak, frames, connections };
+  window.reelayTest = { all, clockOf, clocksOf, sightings, remotePeaks, elementPeak, frames, connections };
 
   if (media !== "synthetic" || !navigator.mediaDevices) {
     return;

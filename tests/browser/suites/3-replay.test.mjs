@@ -7,6 +7,7 @@ import { after, before, describe, test } from "node:test";
 import { BROWSERS, launch, openPage } from "../harness/browsers.mjs";
 import { idOf, makeRecording } from "../harness/folder.mjs";
 import { scan, shoot, VIEWPORTS } from "../harness/look.mjs";
+import { judge, measure, tell } from "../harness/skew.mjs";
 import { startServer, temporary } from "../harness/server.mjs";
 import { until } from "../harness/wait.mjs";
 
@@ -103,38 +104,31 @@ for (const name of BROWSERS) {
       await page.getByRole("button", { name: /play/i }).first().click();
       await until("it plays", async () => (await clocks(page)).at > 1_500);
       await until("all eight are shown", () => page.evaluate(() => window.reelayTest.all("video.shown").length === 8));
-      // A slow machine takes fewer samples rather than coming to the end of the recording.
-      const measure = (count, end) => page.evaluate(async ({ count, end }) => {
-        const [group] = window.reelayTest.all("re-media-group");
-        const skews = [];
-        for (let i = 0; i < count && group.currentTime < end; i++) {
-          const seen = window.reelayTest.clocksOf(window.reelayTest.all("video.shown")).filter((clock) => clock !== null);
-          if (seen.length > 1) skews.push(Math.max(...seen) - Math.min(...seen));
-          for (let k = 0; k < 12; k++) await new Promise((resolve) => requestAnimationFrame(resolve));
-        }
-        return skews;
-      }, { count, end });
-      const from = async (to, count, end) => {
-        await seek(page, to);
-        await page.evaluate(() => window.reelayTest.all("re-media-group")[0].play());
+      const from = async (to, count, rate) => {
+        await page.evaluate(({ to, rate }) => {
+          const [group] = window.reelayTest.all("re-media-group");
+          group.playbackRate = rate;
+          group.currentTime = to;
+          return group.play();
+        }, { to, rate });
         await until("it plays on", async () => {
           const { at } = await clocks(page);
-          return at > to + 400 && at < to + 5_000;
+          return at > to + 400 && at < to + 6_000;
         });
-        return measure(count, end);
+        return measure(page, count, 15);
       };
-      const isPoor = (skews) => skews.length < 5 || skews.filter((skew) => skew <= 40).length < 0.95 * skews.length || skews.some((skew) => skew > 120);
-      let skews = await measure(25, 8);
-      // A machine that was busy for a moment gets a second look.
-      if (isPoor(skews)) skews = await from(1_000, 25, 8);
-      let after = await from(9_000, 15, 15);
-      if (isPoor(after)) after = await from(3_000, 15, 9);
-      skews.push(...after);
-      const inside = skews.filter((skew) => skew <= 40).length / skews.length;
-      console.log(`  skew in ${name}: ${(inside * 100).toFixed(0)} % within 40 ms of ${skews.length}, at most ${Math.max(...skews)} ms`);
-      // A loaded machine may drop a frame; standing apart is what must not be.
-      assert.ok(inside >= 0.9, `only ${inside} within 40 ms: ${skews}`);
-      assert.ok(skews.filter((skew) => skew > 120).length <= 1, `too far apart: ${skews}`);
+      for (const [what, to, count, rate, share] of [["from the start", 1_000, 30, 1, 0.9], ["after a seek", 8_000, 20, 1, 0.9], ["at double speed", 3_000, 20, 2, 0.85]]) {
+        // A machine that was busy for a moment gets another look; one that stands apart stays apart.
+        const rounds = [];
+        const isGood = ({ fair, apart }) => fair.count >= 5 && fair.inside >= share && apart <= 1;
+        do {
+          rounds.push(judge(await from(to, count, rate)));
+          console.log(`  ${name} ${what}: ${tell(rounds.at(-1))}`);
+        } while (!isGood(rounds.at(-1)) && rounds.length < 3);
+        // Where most pictures were dropped nothing can be said of them, only that the elements do not run apart.
+        const isStarved = rounds.every(({ whole, burnt }) => whole.count < burnt.count / 2);
+        assert.ok(rounds.some(isGood) || (isStarved && rounds.some(({ median }) => median <= 60)), `${what}: ${JSON.stringify(rounds)}`);
+      }
       await shoot(page, `replay-eight-${name}`);
       await page.context().close();
     });

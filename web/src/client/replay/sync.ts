@@ -19,32 +19,49 @@ export type Action =
   | { type: "rate"; id: string; rate: number };
 
 interface Correction {
+  gauge: Gauge;
   /** A rate other than the plain one is set. */
   bends: boolean;
+  /** Since when it has been outside the dead band. */
+  outSince: number | null;
+  /** When it was last told something. */
+  toldAt: number;
   /** When it was last sought, by the caller's clock. */
   soughtAt: number;
   /** Running mean of how late a seek lands, because others go on meanwhile. */
   seekCost: number;
-  /** The seek that is under way was aimed here. */
-  aimedAt: number | null;
-  /** Smoothed distance from the master, because what an element says of its place jitters by half a frame. */
-  drift: number;
+  /** A seek is under way. */
+  isSeeking: boolean;
+  /** How late the last seek landed is still to be learnt. */
+  learns: boolean;
   /** Since when it has had no data. */
   waitsSince: number | null;
 }
 
-/** Beyond this an element is bent back by its rate: two that err in opposite directions still show the same frame. */
-export const DEAD_BAND = 12;
-/** Closer than this the bending ends. */
-export const SETTLED = 4;
-/** A jump of more than this is no jitter and is believed at once. */
+/** How often to look: each look is a reading, and many readings make a good one. */
+export const LOOK_MS = 50;
+/**
+ * Beyond this an element is bent back by its rate: two that err in opposite directions still show the same frame. Where
+ * readings are exact (Chromium) it is narrow, as each picture is up to half a frame beside its place already.
+ */
+const DEAD_BAND = { least: 4, most: 12 };
+/** Closer than this share of the dead band the bending ends. */
+const SETTLED = 0.25;
+/** What a single reading may be wrong by. */
 const JITTER = 60;
 /** Beyond this it is sought, because bending would take seconds. */
 export const SEEK_BEYOND = 250;
 /** The rate is bent by this share at most. */
 export const LIMIT = 0.1;
+/** More for a moment where a picture is visibly off, as right after the start. */
+const LIMIT_FAR = 0.25;
+const FAR = 40;
+/** So long a small distance has to last before it is believed. */
+const SURE_AFTER = 400;
 /** A distance is bent away over about this time. */
 const BENT_OVER = 400;
+/** A rate that was set shows in the readings after about this time; before that nothing new is learnt. */
+const TELL_GAP = 250;
 /** One element is sought at most this often. */
 export const SEEK_GAP = 2_000;
 /** The group waits for an element that has run dry this long before it goes on without. */
@@ -60,6 +77,48 @@ export function median(values: number[]): number | null {
   const sorted = values.toSorted((a, b) => a - b);
   return sorted[(sorted.length - 1) >> 1] ?? null;
 }
+
+/**
+ * Where an element really is. What it says is up to a frame old (Firefox tells a page once a frame, later under load)
+ * and never ahead of the truth, so the reading that is furthest ahead of its pace is the freshest one.
+ */
+class Gauge {
+  private readings: { at: number; lead: number }[] = [];
+  private lookedAt = 0;
+  /** Where an element would be that has kept exactly to the rates that were set. */
+  private paced = 0;
+  rate = 1;
+
+  read(now: number, position: number): void {
+    this.paced = this.readings.length === 0 ? position : this.paced + (now - this.lookedAt) * this.rate;
+    this.lookedAt = now;
+    this.readings = this.readings.filter((reading) => now - reading.at < WINDOW);
+    this.readings.push({ at: now, lead: position - this.paced });
+  }
+
+  clear(): void {
+    this.readings = [];
+  }
+
+  /** Of the moment of the last reading; null before the first. */
+  get position(): number | null {
+    return this.readings.length === 0 ? null : this.paced + Math.max(...this.readings.map((reading) => reading.lead));
+  }
+
+  /** How far apart the readings are that were taken in the window. */
+  get jitter(): number {
+    const leads = this.readings.map((reading) => reading.lead);
+    return Math.max(...leads) - Math.min(...leads);
+  }
+
+  /** A few readings are there. In a hidden page timers come once a second, and there never are. */
+  get isSure(): boolean {
+    return this.readings.length >= 4;
+  }
+}
+
+/** Readings older than this do not count. */
+const WINDOW = 400;
 
 /** The answer to one look at the group. */
 export interface Verdict {
@@ -79,71 +138,75 @@ export class Sync {
     this.corrections.clear();
   }
 
-  /** Looks at the members while the group plays at `rate`; call it every 250 ms. */
+  /** Looks at the members while the group plays at `rate`; call it every `LOOK_MS`. */
   look(now: number, members: Member[], rate: number): Verdict {
     this.forget(members);
-    const ready = members.filter((member) => member.ready);
-    const position = median(ready.map((member) => member.position));
-    const actions: Action[] = [];
+    const places = new Map<string, number>();
     let hold = false;
     for (const member of members) {
-      const state = this.stateOf(member.id);
-      if (!member.ready) {
-        state.waitsSince ??= now;
-        const dry = now - state.waitsSince;
-        // An element that we sought ourselves is late by our doing; the others need not stop for it.
-        hold ||= state.aimedAt === null && dry >= GRACE && dry < GRACE + PATIENCE;
+      const state = this.stateOf(member.id, rate);
+      if (member.ready) {
+        state.waitsSince = null;
+        state.isSeeking = false;
+        if (!state.bends) state.gauge.rate = rate;
+        state.gauge.read(now, member.position);
+        places.set(member.id, state.gauge.position ?? member.position);
         continue;
       }
-      state.waitsSince = null;
-      if (position !== null) {
-        const action = this.correct(now, member, position, rate, state);
-        if (action) {
-          actions.push(action);
-        }
-      }
+      state.gauge.clear();
+      state.waitsSince ??= now;
+      const dry = now - state.waitsSince;
+      // An element that we sought ourselves is late by our doing; the others need not stop for it.
+      hold ||= !state.isSeeking && dry >= GRACE && dry < GRACE + PATIENCE;
     }
+    const position = median([...places.values()]);
+    const actions = [...places].flatMap(([id, place]) => (position === null ? [] : (this.correct(now, id, place - position, position, rate) ?? [])));
     return { position, hold, actions };
   }
 
-  private correct(now: number, member: Member, master: number, rate: number, state: Correction): Action | null {
-    const found = member.position - master;
-    state.drift = Math.abs(found - state.drift) > JITTER ? found : (state.drift + found) / 2;
-    const off = state.drift;
-    if (state.aimedAt !== null) {
-      // The first look after a seek tells how late it landed; the next seek aims ahead by that much.
-      state.seekCost = Math.min(500, Math.max(0, 0.5 * state.seekCost + 0.5 * (state.seekCost - off)));
-      state.aimedAt = null;
+  private correct(now: number, id: string, off: number, master: number, rate: number): Action | null {
+    const state = this.stateOf(id, rate);
+    if (now - state.toldAt < TELL_GAP || (!state.gauge.isSure && Math.abs(off) < JITTER)) {
+      return null;
     }
-    if (Math.abs(off) > SEEK_BEYOND) {
-      if (now - state.soughtAt < SEEK_GAP) {
-        return this.bend(member.id, off, rate, state);
-      }
+    if (state.learns) {
+      // The first sure look after a seek tells how late it landed; the next seek aims ahead by that much.
+      state.seekCost = Math.min(500, Math.max(0, state.seekCost - 0.5 * off));
+      state.learns = false;
+    }
+    if (Math.abs(off) > SEEK_BEYOND && now - state.soughtAt >= SEEK_GAP) {
       state.soughtAt = now;
+      state.toldAt = now;
       state.bends = false;
-      state.aimedAt = master + state.seekCost * rate;
-      return { type: "seek", id: member.id, to: state.aimedAt };
+      state.gauge.clear();
+      state.isSeeking = true;
+      state.learns = true;
+      return { type: "seek", id, to: master + state.seekCost * rate };
     }
-    if (Math.abs(off) > DEAD_BAND || (state.bends && Math.abs(off) > SETTLED)) {
-      return this.bend(member.id, off, rate, state);
+    const band = Math.min(DEAD_BAND.most, Math.max(DEAD_BAND.least, state.gauge.jitter / 2));
+    state.outSince = Math.abs(off) > band ? (state.outSince ?? now) : null;
+    const isOut = state.outSince !== null && (now - state.outSince >= SURE_AFTER || Math.abs(off) > FAR);
+    if (isOut || (state.bends && Math.abs(off) > band * SETTLED)) {
+      const limit = Math.abs(off) > FAR ? LIMIT_FAR : LIMIT;
+      const share = Math.min(limit, Math.max(-limit, off / (BENT_OVER * rate)));
+      return this.setRate(now, id, state, rate * (1 - share), true);
     }
-    if (state.bends) {
-      state.bends = false;
-      return { type: "rate", id: member.id, rate };
-    }
-    return null;
+    return state.bends ? this.setRate(now, id, state, rate, false) : null;
   }
 
-  private bend(id: string, off: number, rate: number, state: Correction): Action {
-    state.bends = true;
-    const share = Math.min(LIMIT, Math.max(-LIMIT, off / BENT_OVER));
-    return { type: "rate", id, rate: rate * (1 - share) };
+  private setRate(now: number, id: string, state: Correction, rate: number, bends: boolean): Action {
+    state.bends = bends;
+    state.toldAt = now;
+    state.gauge.rate = rate;
+    return { type: "rate", id, rate };
   }
 
-  private stateOf(id: string): Correction {
+  private stateOf(id: string, rate: number): Correction {
     let state = this.corrections.get(id);
     if (!state) {
-      state = { bends: false, soughtAt: -Infinity, seekCost: 80, aimedAt: null, drift: 0, waitsSince: null };
+      const gauge = new Gauge();
+      gauge.rate = rate;
+      state = { gauge, bends: false, outSince: null, toldAt: -Infinity, soughtAt: -Infinity, seekCost: 80, isSeeking: false, learns: false, waitsSince: null };
       this.corrections.set(id, state);
     }
     return state;

@@ -2,7 +2,7 @@
 // carries out what `Sync` decides. Owns the media elements' playback, not their place on the page.
 import { endOf } from "../../client/replay/model.ts";
 import type { ManifestFile } from "../../client/replay/model.ts";
-import { median, PATIENCE, Sync } from "../../client/replay/sync.ts";
+import { LOOK_MS, median, PATIENCE, Sync } from "../../client/replay/sync.ts";
 import type { Member } from "../../client/replay/sync.ts";
 import { Growing } from "./growing.ts";
 import { settled } from "./settle.ts";
@@ -35,7 +35,8 @@ interface Playing extends Part {
 /** What the conductor tells: the events of a media element, and `re-broken`, `re-expired`, `re-blocked`. */
 export type Tell = (name: string, detail?: unknown) => void;
 
-const LOOK_MS = 250;
+/** Files come and go, and the page is told, this often. */
+const SURVEY_MS = 250;
 /** Files are loaded this long before they begin. */
 const LEAD = 8_000;
 /** And let go this long after they ended, or when the playhead went far before them. */
@@ -55,6 +56,7 @@ export class Conductor {
   private isRunning = false;
   private turn = 0;
   private timer = 0;
+  private surveyedAt = 0;
   private starts: number[] = [];
   /** How late an element moves after `play()`; learnt. */
   private startCost = 40;
@@ -282,6 +284,24 @@ export class Conductor {
   private look(): void {
     if (!this.isRunning) return;
     const now = performance.now();
+    if (now - this.surveyedAt >= SURVEY_MS - LOOK_MS / 2) {
+      this.surveyedAt = now;
+      this.survey(now);
+      if (!this.isRunning) return;
+    }
+    const active = this.active(this.at).filter((part) => part.retryAt === null);
+    const members: Member[] = active.map((part) => ({ id: keyOf(part), position: positionOf(part), ready: isReady(part) }));
+    const verdict = this.sync.look(now, members, this.plainRate);
+    for (const action of verdict.actions) {
+      const part = active.find((one) => keyOf(one) === action.id);
+      if (!part) continue;
+      if (action.type === "seek") place(part, action.to);
+      else part.media.playbackRate = action.rate;
+    }
+    if (verdict.hold) void this.hold();
+  }
+
+  private survey(now: number): void {
     const at = this.position();
     this.at = at;
     this.atWall = now;
@@ -301,19 +321,10 @@ export class Conductor {
       if (!active.includes(part) && !part.media.paused && !(part.isFresh && part.file.offset_ms > at)) part.media.pause();
     }
     this.planStarts(at);
-    const members: Member[] = active.filter((part) => part.retryAt === null).map((part) => ({ id: keyOf(part), position: positionOf(part), ready: isReady(part) }));
-    const verdict = this.sync.look(now, members, this.plainRate);
-    for (const action of verdict.actions) {
-      const part = active.find((one) => keyOf(one) === action.id);
-      if (!part) continue;
-      if (action.type === "seek") place(part, action.to);
-      else part.media.playbackRate = action.rate;
-    }
     this.tell("timeupdate");
     this.tell("progress");
     const hasOpen = this.isGrowing && active.length > 0;
     if (!hasOpen && at >= this.length - (active.length === 0 ? CLOSE : 20)) this.finish();
-    else if (verdict.hold) this.hold();
   }
 
   /** Somebody ran dry: all wait, as long as it makes sense. */
@@ -345,7 +356,7 @@ export class Conductor {
     this.clearStarts();
     for (const part of this.parts) {
       const wait = (part.file.offset_ms - at) / this.plainRate - this.startCost;
-      if (part.file.offset_ms <= at || wait > LOOK_MS || !part.isLoaded || !part.media.paused) continue;
+      if (part.file.offset_ms <= at || wait > SURVEY_MS || !part.isLoaded || !part.media.paused) continue;
       this.starts.push(window.setTimeout(() => {
         if (!this.isRunning) return;
         part.isFresh = true;
