@@ -1,5 +1,6 @@
 // Plays a file that still grows: the index tells what is there, ranges bring it, Media Source Extensions show it.
 // Short requests only, so that many files do not use up the browser's connections.
+import { Pieces } from "../../client/replay/pieces.ts";
 import { join } from "../elements/card.ts";
 
 interface Index {
@@ -76,10 +77,11 @@ export class Growing {
     const buffer = source.addSourceBuffer(index.mime);
     source.duration = Number.POSITIVE_INFINITY;
     source.setLiveSeekableRange?.(0, 24 * 3600);
-    await append(buffer, await this.bytes(index.init[0], index.init[0] + index.init[1], signal));
+    await append(buffer, new Uint8Array(await this.bytes(index.init[0], index.init[0] + index.init[1], signal)));
     const all = () => (index.open ? [...this.clusters, index.open] : this.clusters);
     const start = all().findLast((row) => row[0] <= from * 1000) ?? all()[0];
     let at = start?.[1] ?? index.init[1];
+    const pieces = new Pieces(index.mime.startsWith("video/"));
     let isPlaced = false;
     while (!signal.aborted) {
       const last = all().at(-1);
@@ -88,7 +90,8 @@ export class Growing {
       if (at < end && (ahead < AHEAD || !isPlaced)) {
         const piece = await this.bytes(at, Math.min(end, at + PIECE), signal);
         at += piece.byteLength;
-        await this.add(buffer, piece);
+        const whole = pieces.push(new Uint8Array(piece), false);
+        if (whole.byteLength > 0) await this.add(buffer, whole);
         if (!isPlaced && buffer.buffered.length > 0) {
           isPlaced = true;
           this.media.currentTime = Math.max(from, buffer.buffered.start(0));
@@ -96,6 +99,7 @@ export class Growing {
         continue;
       }
       if (!index.growing && at >= end) {
+        if (pieces.held > 0) await this.add(buffer, pieces.push(new Uint8Array(0), true));
         if (source.readyState === "open") source.endOfStream();
         return;
       }
@@ -108,7 +112,7 @@ export class Growing {
   }
 
   /** Appends, and makes room where the browser has none. */
-  private async add(buffer: SourceBuffer, piece: ArrayBuffer): Promise<void> {
+  private async add(buffer: SourceBuffer, piece: Uint8Array<ArrayBuffer>): Promise<void> {
     const now = this.media.currentTime;
     if (buffer.buffered.length > 0 && buffer.buffered.start(0) < now - 2 * BEHIND) await drop(buffer, now - BEHIND);
     try {
@@ -155,7 +159,7 @@ function pause(ms: number, signal: AbortSignal): Promise<void> {
   });
 }
 
-function append(buffer: SourceBuffer, bytes: ArrayBuffer): Promise<void> {
+function append(buffer: SourceBuffer, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
   return settled(buffer, () => buffer.appendBuffer(bytes));
 }
 
