@@ -181,6 +181,8 @@ pub struct Limits {
     pub participants_per_room: usize,
     /// Watchers of one room, WHEP included.
     pub watchers_per_room: usize,
+    /// Recordings that are played by WHEP at the same time.
+    pub playbacks: usize,
     /// Signaling sockets at the same time.
     pub sockets: usize,
     /// Signaling sockets of one address.
@@ -375,6 +377,7 @@ impl Default for Limits {
             rooms: 100,
             participants_per_room: 25,
             watchers_per_room: 500,
+            playbacks: 50,
             sockets: 4_000,
             sockets_per_address: 128,
             connections: 10_000,

@@ -9,6 +9,7 @@ pub mod config;
 pub mod http;
 pub mod media;
 pub mod places;
+pub mod playback;
 pub mod qr;
 pub mod recording;
 pub mod render;

@@ -22,6 +22,7 @@ use crate::http::{self, App, Phase, ServerInfo, Shutdown};
 use crate::media::socket::local_addresses;
 use crate::media::{self, Media};
 use crate::places::Places;
+use crate::playback::{self, Playbacks};
 use crate::recording::catalog::Entry;
 use crate::recording::intake::Intake;
 use crate::recording::library::Library;
@@ -100,6 +101,7 @@ async fn serve(mut config: Config, launch: Launch, started: Instant) -> anyhow::
         hooks: hooks.clone(),
         retention: retention::rules(&config.retention),
         jobs: Jobs::open(&config.recording.dir.join(".jobs")),
+        playbacks: Playbacks::new(media.clone(), playback_options(&config)),
         config: Arc::new(config),
         audit: audit.clone(),
         rooms: rooms.clone(),
@@ -144,6 +146,7 @@ async fn serve(mut config: Config, launch: Launch, started: Instant) -> anyhow::
     }
     stop::wait(&app, signals).await;
     let closed = close(&app, &recorder).await;
+    app.playbacks.stop();
     app.shutdown.advance(Phase::Stopping);
     serving.await.context("serving")?.context("serving")?;
     tokio::task::spawn_blocking(move || end_threads(media_threads, recorder_thread)).await.context("ending threads")?;
@@ -288,6 +291,15 @@ fn room_options(config: &Config) -> room::Options {
         ice_servers: IceServers::new(&config.media),
         simulcast: config.media.simulcast,
         version: env!("CARGO_PKG_VERSION"),
+    }
+}
+
+fn playback_options(config: &Config) -> playback::Options {
+    playback::Options {
+        playbacks: config.limits.playbacks,
+        viewers: config.limits.watchers_per_room,
+        half_open_per_address: config.limits.half_open_per_address,
+        connect_timeout: config.limits.connect_timeout.0,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::auth::Auth;
 use crate::config::Config;
 use crate::media::Media;
 use crate::places::Places;
+use crate::playback::Playbacks;
 use crate::recording::Recorder;
 use crate::recording::library::Library;
 use crate::recording::retention::Rules;
@@ -46,6 +47,8 @@ pub struct App {
     pub rooms: Rooms,
     /// The media plane.
     pub media: Media,
+    /// Recordings that are played as live sources.
+    pub playbacks: Playbacks,
     /// The recorder.
     pub recorder: Recorder,
     /// Places for signaling sockets.

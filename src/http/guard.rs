@@ -161,13 +161,19 @@ fn reach_of(uri: &Uri, is_open: bool) -> Reach {
     let is_signed = uri.query().is_some_and(|query| query.split('&').any(|pair| pair.starts_with("sig=")));
     // Where nothing has to be signed, a signature proves nothing either.
     let is_media = is_signed && !is_open && begins(&["/api/recordings/"]) && path.split('/').count() == MEDIA_PARTS;
-    if begins(&["/whip/", "/whep/", "/sessions/"]) || is_media {
+    let is_playback = !is_open && is_playback(path);
+    if begins(&["/whip/", "/whep/", "/sessions/"]) || is_media || is_playback {
         Reach::Everybody
     } else if begins(&["/api/", "/signal", "/ingest", "/audio/", "/metrics"]) {
         Reach::Ours
     } else {
         Reach::Page
     }
+}
+
+/// `/api/recordings/{id}/whep`
+fn is_playback(path: &str) -> bool {
+    path.starts_with("/api/recordings/") && path.ends_with("/whep") && path.split('/').count() == PLAYBACK_PARTS
 }
 
 fn is_preflight(request: &Request) -> bool {
@@ -180,7 +186,7 @@ fn preflight(path: &str) -> Response {
     set(headers, "access-control-allow-methods", "GET, HEAD, POST, PATCH, DELETE, OPTIONS");
     set(headers, "access-control-allow-headers", "authorization, content-type, if-match, if-range, range");
     set(headers, "access-control-max-age", "86400");
-    if path.starts_with("/whip/") || path.starts_with("/whep/") {
+    if path.starts_with("/whip/") || path.starts_with("/whep/") || is_playback(path) {
         set(headers, "accept-post", "application/sdp");
     }
     response
@@ -197,6 +203,7 @@ fn set(headers: &mut HeaderMap, name: &'static str, value: &'static str) {
 
 // `/api/recordings/{id}/{door}/{file}`, and the empty part before the first slash.
 const MEDIA_PARTS: usize = 6;
+const PLAYBACK_PARTS: usize = 5;
 // What reverse proxies add: their clients are not on this computer.
 const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
 const EXPOSED: &str = "location, etag, link, accept-patch, accept-ranges, content-range, content-length, content-disposition, retry-after";
@@ -250,6 +257,9 @@ mod tests {
         assert_eq!(reach("/api/recordings/1/files/a.webm"), Reach::Ours);
         assert_eq!(reach("/api/rooms?sig=x"), Reach::Ours);
         assert_eq!(reach("/signal"), Reach::Ours);
+        let playback = "/api/recordings/1/whep".parse().unwrap();
+        assert_eq!((reach_of(&playback, false), reach_of(&playback, true)), (Reach::Everybody, Reach::Ours));
+        assert_eq!(reach("/api/recordings/1/files/whep"), Reach::Ours);
         assert_eq!(reach("/r/team"), Reach::Page);
     }
 }

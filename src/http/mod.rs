@@ -23,6 +23,7 @@ mod markers;
 mod notes;
 mod openapi;
 mod pace;
+mod playback;
 mod range;
 mod recordings;
 mod retention;
@@ -65,6 +66,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(clip::routes())
         .merge(export::routes())
         .merge(jobs::routes())
+        .merge(playback::routes())
         .merge(thumb::routes())
         .merge(happened::routes())
         .merge(markers::routes())

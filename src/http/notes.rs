@@ -142,6 +142,7 @@ async fn erase(
     })?;
     app.audit.note(Action::Erased, By::from(&caller), to(&id, &entry.room, Some(participant.to_string())));
     app.jobs.forget(&id);
+    app.playbacks.forget(&id);
     app.events.manifest(room, &entry.summary);
     Ok(Json(ErasedAnswer { files }))
 }

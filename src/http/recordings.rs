@@ -253,6 +253,7 @@ async fn delete(State(app): State<App>, caller: Caller, Path(id): Path<String>) 
     caller.require(Grant::Delete, room.as_ref())?;
     let Deletion { until_ms, t_ms, at } = app.library.delete(&id).await.map_err(problem)?;
     app.jobs.forget(&id);
+    app.playbacks.forget(&id);
     app.audit.note(Action::Deleted, By::from(&caller), to(&id, &found.room));
     app.hooks.on_trash("recording-deleted", id.as_str(), &found.room);
     app.events.recording("recording-deleted", &id, room.clone());

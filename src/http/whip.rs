@@ -105,6 +105,9 @@ async fn patch_session(
         problem.status = StatusCode::PRECONDITION_REQUIRED;
         return Err(problem);
     };
+    if app.playbacks.has(&id) {
+        return patch_playback(&app, &id, credential, etag, text).await;
+    }
     if etag == "*" {
         let answer = app.rooms.web_act((caller, credential), WebAction::Restart { id, text }).await?;
         let headers = [(header::CONTENT_TYPE, FRAGMENT.to_owned()), (header::ETAG, answer.etag)];
@@ -113,6 +116,25 @@ async fn patch_session(
     let action = WebAction::Trickle { id, etag, fragment: Fragment::parse(&text) };
     app.rooms.web_act((caller, credential), action).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn patch_playback(
+    app: &App,
+    id: &str,
+    credential: Option<[u8; 32]>,
+    etag: String,
+    text: String,
+) -> Result<Response, Problem> {
+    if etag != "*" {
+        app.playbacks.trickle(id, credential, &etag)?;
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    if Fragment::parse(&text).credentials().is_none() {
+        return Err(Problem::new(ErrorCode::BadSdp, "a restart carries a=ice-ufrag and a=ice-pwd"));
+    }
+    let answer = app.playbacks.restart(id, credential, text).await?;
+    let headers = [(header::CONTENT_TYPE, FRAGMENT.to_owned()), (header::ETAG, answer.etag)];
+    Ok((StatusCode::OK, headers, answer.sdp).into_response())
 }
 
 /// End a session.
@@ -131,6 +153,10 @@ async fn delete_session(
     Path(id): Path<String>,
 ) -> Result<StatusCode, Problem> {
     let credential = digest_of(&app, &headers);
+    if app.playbacks.has(&id) {
+        app.playbacks.leave(&id, credential)?;
+        return Ok(StatusCode::OK);
+    }
     app.rooms.web_act((caller, credential), WebAction::Delete { id }).await?;
     Ok(StatusCode::OK)
 }

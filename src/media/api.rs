@@ -6,7 +6,7 @@ use std::time::Duration;
 use reelay_signaling::{ErrorCode, ParticipantId, TrackId};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Codec, Tap, TapFrom};
+use super::{Codec, InboundPacket, SenderReport, Tap, TapFrom};
 
 /// One life of a room; never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -176,6 +176,16 @@ pub enum Command {
         /// The track.
         track: TrackId,
     },
+    /// Media that comes from no publisher, in order and when it is due: to the viewers of its tracks. They wait for the
+    /// next keyframe, as nobody can be asked for one. Taps do not hear it.
+    Feed {
+        /// The room.
+        room: RoomKey,
+        /// The packets.
+        packets: Vec<InboundPacket>,
+        /// The clock of a track, after its first packet.
+        report: Option<(TrackId, SenderReport)>,
+    },
     /// Answered when everything that had arrived before is with its taps.
     Sync {
         /// The room.
@@ -212,6 +222,7 @@ impl Command {
             | Self::CloseLeg { room, .. }
             | Self::Tap { room, .. }
             | Self::Untap { room, .. }
+            | Self::Feed { room, .. }
             | Self::Sync { room, .. }
             | Self::Keyframe { room, .. } => Some(*room),
             Self::Stats { .. } | Self::Stop => None,

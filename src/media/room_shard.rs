@@ -198,6 +198,12 @@ impl Room {
                 answer_to(reply, viewers.restart(now, leg, fragment.as_deref(), outbox));
             }
             Command::CloseLeg { leg, .. } => viewers.close(now, leg, outbox),
+            Command::Feed { packets, report, .. } => {
+                packets.iter().for_each(|packet| viewers.on_packet(now, packet, outbox));
+                if let Some((track, report)) = report {
+                    viewers.on_report(now, &track, report, outbox);
+                }
+            }
             _ => {}
         }
     }

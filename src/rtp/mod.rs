@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 pub mod av1;
 pub mod opus;
 pub mod order;
+pub mod pack;
 pub mod red;
 pub mod seq;
 pub mod time;

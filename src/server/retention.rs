@@ -34,7 +34,10 @@ async fn once(app: &App) -> anyhow::Result<()> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis() as i64;
     for (item, reason) in app.retention.plan(&items, now, free) {
         match app.library.delete(&item.id).await {
-            Ok(_) => tell(app, item, reason),
+            Ok(_) => {
+                app.playbacks.forget(&item.id);
+                tell(app, item, reason);
+            }
             // Kept, running, or gone since the list was made.
             Err(error) => tracing::debug!(recording = %item.id, %error, "not deleted"),
         }

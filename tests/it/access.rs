@@ -117,6 +117,7 @@ fn doors() -> Vec<(&'static str, &'static str, String, Needs<'static>)> {
         ("POST", "/whip/{room}", "/whip/team".into(), InTeam(&[G::Publish])),
         ("POST", "/whep/{room}", "/whep/team".into(), InTeam(&[G::Watch])),
         ("POST", "/whep/{room}/{who}", "/whep/team/Ana".into(), InTeam(&[G::Watch])),
+        ("POST", "/api/recordings/{id}/whep", recording("/whep"), InTeam(&[G::Replay])),
         ("PATCH", "/sessions/{id}", "/sessions/1".into(), AnyToken),
         ("DELETE", "/sessions/{id}", "/sessions/1".into(), AnyToken),
         ("GET", "/api/recordings", "/api/recordings".into(), AnyToken),

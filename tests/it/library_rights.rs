@@ -99,6 +99,7 @@ fn every_door_wants_a_token_that_allows_it() {
         ("DELETE", format!("{one}/participants/pabcdefghij")),
         ("POST", format!("{one}/markers")),
         ("DELETE", format!("{one}/markers/x")),
+        ("POST", format!("/api/recordings/{}/whep", id(2))),
     ];
     for (method, path) in others.into_iter().chain(saved.map(|path| ("GET", path))) {
         let answer = server.request(method, &path, &[("Authorization", &mine)]);

@@ -22,6 +22,7 @@ mod limits;
 mod media;
 mod openapi;
 mod operation;
+mod playback;
 mod publish;
 mod publisher;
 mod recorder;

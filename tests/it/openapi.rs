@@ -38,6 +38,8 @@ fn answers_of_the_library_are_as_described() {
         ("GET", &format!("{one}/events"), 200),
         ("GET", "/api/recordings/nothing/events", 404),
         ("DELETE", &format!("{one}/markers/none"), 404),
+        ("POST", &format!("{one}/whep"), 415),
+        ("POST", "/api/recordings/nothing/whep", 404),
         ("GET", "/healthz", 200),
         ("GET", "/readyz", 200),
         ("GET", "/metrics", 200),

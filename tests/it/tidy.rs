@@ -9,6 +9,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("src/webm", &["webm", "rtp"]),
     ("src/media", &["media", "rtp"]),
     ("src/room", &["room", "media", "config", "auth", "places"]),
+    ("src/playback", &["playback", "recording", "media", "webm", "rtp", "places"]),
     ("src/render", &["render", "recording"]),
     ("src/recording", &["recording", "media", "webm", "rtp"]),
 ];
@@ -33,6 +34,8 @@ const PURE: &[&str] = &[
     "src/media/rewrite",
     "src/media/keyframe",
     "src/media/speaking",
+    "src/playback/script",
+    "src/playback/stream",
     "src/recording/timeline",
     "src/recording/clock",
     "src/recording/manifest",

@@ -92,7 +92,7 @@ impl Viewer {
     pub async fn connected(&self) {
         let mut state = self.state.clone();
         let wait = state.wait_for(|state| *state == RTCPeerConnectionState::Connected);
-        tokio::time::timeout(Duration::from_secs(10), wait).await.expect("connected in time").unwrap();
+        tokio::time::timeout(Duration::from_secs(60), wait).await.expect("connected in time").unwrap();
     }
 
     /// What has come so far of one payload type, in order of sequence numbers, each once.
