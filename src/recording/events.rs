@@ -1,5 +1,6 @@
 //! Lines of `events.jsonl` and the times in them. Pure.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
@@ -40,6 +41,9 @@ impl WallClock {
         zero.as_millis() as i64 + server_us.div_euclid(1000)
     }
 }
+
+/// What the machine's clock says now.
+pub type MachineClock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 /// The machine's clock was set, and did not just drift for a while.
 const STEP: Duration = Duration::from_secs(2);

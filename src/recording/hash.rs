@@ -10,7 +10,7 @@ use ring::digest::{Context, SHA256};
 
 use super::manifest::Manifest;
 use super::storage::Storage;
-use super::store::{self, ReadError, Sureness};
+use super::store::{self, ReadError};
 
 /// Fills in what is missing in the manifest of a finished recording. Gives the manifest if it changed.
 /// `stop` ends it early; what was not done is done at the next start.
@@ -46,7 +46,7 @@ pub fn hash_recording(
             (entry.sha256, entry.hashed_at) = (known.sha256.clone(), known.hashed_at.clone());
         }
     }
-    store::write_manifest(storage, folder, &now, Sureness::Power)?;
+    store::update_manifest(storage, folder, &now)?;
     Ok(Some(now))
 }
 

@@ -1,7 +1,7 @@
 //! The recorder's helper for everything on disk that is not media: manifests, events, levels, and making media durable.
 //! A thread of its own, so that a disk that stalls here does not keep packets waiting. What the disk refuses is tried again.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use tracing::warn;
 
 use super::api::Update;
 use super::manifest::Manifest;
+use super::recover::Later;
 use super::storage::{Storage, StorageFile};
 use super::store::{self, Sureness};
 use super::watch::Busy;
@@ -38,8 +39,8 @@ pub enum Job {
     SyncDir(PathBuf),
     /// All before is done: answer.
     Done(oneshot::Sender<Vec<Manifest>>, Vec<Manifest>),
-    /// All before is done: this recording can be hashed.
-    Hash(PathBuf),
+    /// All before is done, the manifest of this folder too: something for the background.
+    Then(PathBuf, Later),
     /// End the thread.
     Stop,
 }
@@ -75,19 +76,19 @@ impl Keeper {
     }
 }
 
-/// Starts the thread. What it is done with goes to `hash`.
+/// Starts the thread. What is to be done after it goes to `later`.
 ///
 /// # Errors
 /// When no thread can be made.
 pub fn start(
     storage: Arc<dyn Storage>,
     updates: mpsc::UnboundedSender<Update>,
-    hash: Sender<PathBuf>,
+    later: Sender<Later>,
 ) -> io::Result<(Keeper, JoinHandle<()>)> {
     let (jobs, queue) = channel();
     let keeper = Keeper { jobs, queued: Arc::default(), busy: Arc::default() };
     let (queued, busy) = (keeper.queued.clone(), keeper.busy.clone());
-    let desk = Desk { storage, updates, hash, refused: Refused::default() };
+    let desk = Desk { storage, updates, later, refused: Refused::default() };
     let thread =
         std::thread::Builder::new().name("reelay-keeper".into()).spawn(move || desk.run(&queue, &queued, &busy))?;
     Ok((keeper, thread))
@@ -96,7 +97,7 @@ pub fn start(
 struct Desk {
     storage: Arc<dyn Storage>,
     updates: mpsc::UnboundedSender<Update>,
-    hash: Sender<PathBuf>,
+    later: Sender<Later>,
     refused: Refused,
 }
 
@@ -105,13 +106,13 @@ struct Desk {
 struct Refused {
     manifests: BTreeMap<PathBuf, Box<Manifest>>,
     appends: BTreeMap<PathBuf, Vec<u8>>,
-    /// To be hashed once the manifest is there.
-    hashes: BTreeSet<PathBuf>,
+    /// To be done once the manifest is there.
+    later: Vec<(PathBuf, Later)>,
 }
 
 impl Refused {
     fn is_empty(&self) -> bool {
-        self.manifests.is_empty() && self.appends.is_empty()
+        self.manifests.is_empty() && self.appends.is_empty() && self.later.is_empty()
     }
 }
 
@@ -188,11 +189,11 @@ impl Desk {
             Job::Done(done, manifests) => {
                 let _ = done.send(manifests);
             }
-            Job::Hash(folder) if self.refused.manifests.contains_key(&folder) => {
-                self.refused.hashes.insert(folder);
+            Job::Then(folder, later) if self.refused.manifests.contains_key(&folder) => {
+                self.refused.later.push((folder, later));
             }
-            Job::Hash(folder) => {
-                let _ = self.hash.send(folder);
+            Job::Then(_, later) => {
+                let _ = self.later.send(later);
             }
             Job::Stop => {}
         }
@@ -203,19 +204,13 @@ impl Desk {
         let refused = std::mem::take(&mut self.refused);
         for (folder, manifest) in refused.manifests {
             match self.write_manifest(&folder, &manifest) {
-                Ok(()) => {
-                    if refused.hashes.contains(&folder) {
-                        let _ = self.hash.send(folder);
-                    }
-                }
+                Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(_) => {
-                    if refused.hashes.contains(&folder) {
-                        self.refused.hashes.insert(folder.clone());
-                    }
-                    self.refused.manifests.insert(folder, manifest);
-                }
+                Err(_) => drop(self.refused.manifests.insert(folder, manifest)),
             }
+        }
+        for (folder, later) in refused.later {
+            self.run_job(Job::Then(folder, later));
         }
         for (path, bytes) in refused.appends {
             match store::append(&*self.storage, &path, &bytes) {

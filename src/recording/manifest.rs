@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use reelay_signaling::{ParticipantId, RecordingId, RecordingStatus, RoomName, Source};
+use reelay_signaling::{ParticipantId, RecordingId, RecordingStatus, Source};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::report::Report;
 
@@ -16,8 +17,8 @@ pub struct Manifest {
     pub version: u32,
     /// The recording; equals the folder's name.
     pub id: RecordingId,
-    /// The room.
-    pub room: RoomName,
+    /// The room. A name of ours as a rule; manifests that others made may say anything.
+    pub room: String,
     /// What became of it.
     pub state: RecordingStatus,
     /// Why, for `interrupted` and `failed`.
@@ -178,9 +179,12 @@ pub enum ManifestError {
     /// Larger than any manifest of ours.
     #[error("larger than {MAX_MANIFEST_BYTES} bytes")]
     TooLarge,
-    /// Not JSON, or without what every manifest has.
+    /// Not JSON, or nothing of what every manifest has.
     #[error("not a manifest")]
-    Syntax(#[from] serde_json::Error),
+    Syntax(#[source] serde_json::Error),
+    /// A manifest that says something else than ours do.
+    #[error("not a manifest of this program: {0}")]
+    Foreign(serde_json::Error),
     /// Written by a later version.
     #[error("has version {0}, this program knows up to {VERSION}")]
     Version(u32),
@@ -195,12 +199,57 @@ pub fn parse_manifest(bytes: &[u8]) -> Result<Manifest, ManifestError> {
     if bytes.len() > MAX_MANIFEST_BYTES {
         return Err(ManifestError::TooLarge);
     }
-    let mut manifest: Manifest = serde_json::from_slice(bytes)?;
+    let mut manifest: Manifest = serde_json::from_slice(bytes).map_err(|error| refused(bytes, error))?;
     if manifest.version > VERSION {
         return Err(ManifestError::Version(manifest.version));
     }
     manifest.files.retain(|entry| parse_file_name(&entry.file).is_some());
     Ok(manifest)
+}
+
+/// Why a text could not be taken: no manifest at all, or one of others, or of a later version.
+fn refused(bytes: &[u8], error: serde_json::Error) -> ManifestError {
+    /// What tells that somebody meant it.
+    #[derive(Deserialize)]
+    struct Meant {
+        version: Option<u32>,
+        id: Option<serde::de::IgnoredAny>,
+        room: Option<serde::de::IgnoredAny>,
+        files: Option<serde::de::IgnoredAny>,
+    }
+    match serde_json::from_slice::<Meant>(bytes) {
+        Ok(Meant { version: Some(version), .. }) if version > VERSION => ManifestError::Version(version),
+        Ok(Meant { id: None, room: None, files: None, .. }) | Err(_) => ManifestError::Syntax(error),
+        Ok(_) => ManifestError::Foreign(error),
+    }
+}
+
+/// What is on disk with what this program knows now: fields and files that only others know stay as they are.
+pub fn merge(on_disk: &[u8], manifest: &Manifest) -> Vec<u8> {
+    let (Ok(Value::Object(mut all)), Ok(Value::Object(mut ours))) =
+        (serde_json::from_slice(on_disk), serde_json::to_value(manifest))
+    else {
+        return manifest.to_json();
+    };
+    let name = |entry: &Value| entry["file"].as_str().unwrap_or_default().to_owned();
+    if let (Some(Value::Array(theirs)), Some(Value::Array(files))) = (all.remove("files"), ours.get_mut("files")) {
+        let mut theirs: BTreeMap<String, Value> = theirs.into_iter().map(|entry| (name(&entry), entry)).collect();
+        for entry in &mut *files {
+            if let (Some(Value::Object(known)), Value::Object(fields)) = (theirs.remove(&name(entry)), &mut *entry) {
+                *fields = overlaid(known, std::mem::take(fields));
+            }
+        }
+        files.extend(theirs.into_values().filter(|entry| parse_file_name(&name(entry)).is_none()));
+    }
+    all = overlaid(all, ours);
+    let mut text = serde_json::to_vec_pretty(&all).unwrap_or_else(|_| manifest.to_json());
+    text.push(b'\n');
+    text
+}
+
+fn overlaid(mut below: Map<String, Value>, above: Map<String, Value>) -> Map<String, Value> {
+    below.extend(above);
+    below
 }
 
 /// The final name of the `n`th file of a source.
@@ -257,6 +306,11 @@ impl Manifest {
         self.files.iter().find(|entry| entry.file == name)
     }
 
+    /// From time 0 to the end of the last of its files.
+    pub fn length_ms(&self) -> u64 {
+        self.files.iter().map(|file| file.offset_ms.saturating_add(file.duration_ms)).max().unwrap_or(0)
+    }
+
     /// True while blocks may still come.
     pub fn is_running(&self) -> bool {
         matches!(self.state, RecordingStatus::Waiting | RecordingStatus::Recording | RecordingStatus::Paused)
@@ -296,6 +350,36 @@ mod tests {
     fn later_version_is_refused() {
         let text = SMALLEST.replacen('{', r#"{"version":2,"#, 1);
         assert!(matches!(parse_manifest(text.as_bytes()), Err(ManifestError::Version(2))));
+        let otherwise = br#"{"version":2,"id":{"is":"new"},"rooms":[]}"#;
+        assert!(matches!(parse_manifest(otherwise), Err(ManifestError::Version(2))));
+    }
+
+    #[test]
+    fn manifest_of_others_is_no_lost_one() {
+        let check = |text: &str, is_lost: bool| {
+            let error = parse_manifest(text.as_bytes()).expect_err("none of ours");
+            assert_eq!(matches!(error, ManifestError::Syntax(_)), is_lost, "{text}: {error}");
+        };
+        for lost in ["", "{", "[]", "{}", "7", r#"{"room":"te"#, r#"{"title":"x"}"#] {
+            check(lost, true);
+        }
+        check(&SMALLEST.replace("paaaaaaaaaa", "Ann"), false);
+        check(&SMALLEST.replace(r#""recording""#, r#""done""#), false);
+        check(&SMALLEST.replace(r#""2026-01-01T00:00:00Z""#, "1767225600"), false);
+        check(r#"{"room":"team"}"#, false);
+    }
+
+    #[test]
+    fn what_only_others_know_stays_in_a_manifest() {
+        let text = SMALLEST.replace(r#""team""#, r#""Team meeting, 3rd floor""#);
+        let mut manifest = parse_manifest(text.as_bytes()).expect("any name is one");
+        manifest.files[0].sha256 = Some("ab".into());
+        let merged: Value = serde_json::from_slice(&merge(text.as_bytes(), &manifest)).expect("JSON");
+        assert_eq!((&merged["room"], &merged["later"]), (&"Team meeting, 3rd floor".into(), &1.into()));
+        let files: Vec<_> = merged["files"].as_array().expect("a list").iter().map(|entry| &entry["file"]).collect();
+        assert_eq!(files, ["paaaaaaaaaa-camera-1.webm", "../etc/passwd"]);
+        assert_eq!(merged["files"][0]["sha256"], "ab");
+        assert_eq!(merge(b"{half", &manifest), manifest.to_json());
     }
 
     #[test]

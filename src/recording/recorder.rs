@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime};
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::api::{Input, Options, StartError, Update};
-use super::events::WallClock;
+use super::events::{MachineClock, WallClock};
 use super::keeper::{self, Job};
 use super::recover;
 use super::session::Shared;
@@ -47,15 +47,16 @@ impl Recorder {
     /// # Errors
     /// When the folder cannot be used, or another server uses it.
     pub fn start(options: Options, updates: UnboundedSender<Update>) -> Result<(Self, RecorderThread), StartError> {
-        Self::start_on(Arc::new(Disk), options, updates)
+        Self::start_on(Arc::new(Disk), Arc::new(SystemTime::now), options, updates)
     }
 
-    /// The same on another disk, for tests.
+    /// The same on another disk and by another wall clock, for tests.
     ///
     /// # Errors
     /// As [`start`](Self::start).
     pub fn start_on(
         storage: Arc<dyn Storage>,
+        clock: MachineClock,
         options: Options,
         updates: UnboundedSender<Update>,
     ) -> Result<(Self, RecorderThread), StartError> {
@@ -63,25 +64,28 @@ impl Recorder {
         let dir = options.dir.clone();
         let found = store.recordings().map_err(|source| StartError::Folder { path: dir.clone(), source })?;
         // Both clocks are read once, at the same instant.
-        let (zero, wall) = (Instant::now(), WallClock::new(SystemTime::now()));
+        let (zero, wall) = (Instant::now(), WallClock::new(clock()));
         let stop_background = Arc::new(AtomicBool::new(false));
-        let (hash, to_hash) = channel();
+        let (inputs, queue) = channel();
+        let (later, to_do) = channel();
+        let to_recorder = inputs.clone();
         let background = recover::start(
-            recover::Work { storage: storage.clone(), dir: dir.clone(), found, wall, zero },
+            recover::Work { storage: storage.clone(), dir: dir.clone(), found, clock: clock.clone() },
             updates.clone(),
-            to_hash,
+            to_do,
+            Box::new(move |away| drop(to_recorder.send(Message::Back(away)))),
             stop_background.clone(),
         )
         .map_err(StartError::Thread)?;
         let (keeper, keeper_thread) =
-            keeper::start(storage.clone(), updates.clone(), hash).map_err(StartError::Thread)?;
-        let (inputs, queue) = channel();
+            keeper::start(storage.clone(), updates.clone(), later).map_err(StartError::Thread)?;
         let (tap_queue, taps) = channel();
         let watch = Arc::new(Watch::default());
         let (stop_watch, stopped) = channel();
         let watcher = watch::start(watch.clone(), dir.clone(), updates.clone(), keeper.clone(), stopped)
             .map_err(StartError::Thread)?;
-        let worker = Worker::new(Shared { options, storage, zero, wall, updates, keeper, watch }, store, tap_queue);
+        let worker =
+            Worker::new(Shared { options, storage, zero, wall, clock, updates, keeper, watch }, store, tap_queue);
         let recorder = std::thread::Builder::new()
             .name("reelay-recorder".into())
             .spawn(move || {

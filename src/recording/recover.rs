@@ -6,9 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::Receiver;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use reelay_signaling::{RecordingId, RecordingStatus};
 use time::OffsetDateTime;
@@ -17,15 +17,18 @@ use tokio::sync::mpsc::UnboundedSender;
 use tracing::{info, warn};
 
 use super::api::Update;
-use super::events::{self, WallClock};
+use super::events::{self, MachineClock, WallClock};
 use super::hash;
 use super::manifest::{AudioInfo, Manifest, SegmentEntry, VideoInfo, parse_file_name};
 use super::repair::{self, Outcome, RepairError, RepairReport};
 use super::storage::{Storage, StorageError};
-use super::store::{self, Sureness};
+use super::store;
 use crate::webm;
 
+mod later;
 mod lost;
+
+pub use later::{Away, Back, Later, put};
 
 /// What was there when the server started.
 pub struct Work {
@@ -36,19 +39,18 @@ pub struct Work {
     /// The recordings in it, oldest first.
     pub found: Vec<RecordingId>,
     /// For the times in manifests.
-    pub wall: WallClock,
-    /// Server time 0.
-    pub zero: Instant,
+    pub clock: MachineClock,
 }
 
-/// Starts the thread; `to_hash` brings recordings that were closed since.
+/// Starts the thread; `later` brings what is to be done since, and `back` hears of files that were away.
 ///
 /// # Errors
 /// When no thread can be made.
 pub fn start(
     work: Work,
     updates: UnboundedSender<Update>,
-    to_hash: Receiver<PathBuf>,
+    later: Receiver<Later>,
+    back: Back,
     stop: Arc<AtomicBool>,
 ) -> io::Result<JoinHandle<()>> {
     std::thread::Builder::new().name("reelay-repair".into()).spawn(move || {
@@ -67,13 +69,7 @@ pub fn start(
         for folder in unhashed {
             work.hash(&folder, &updates, &stop);
         }
-        while !stop.load(Ordering::Relaxed) {
-            match to_hash.recv_timeout(STOP_WITHIN) {
-                Ok(folder) => work.hash(&folder, &updates, &stop),
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => return,
-            }
-        }
+        later::run(&work, &later, &updates, &back, &stop);
     })
 }
 
@@ -84,7 +80,8 @@ enum Found {
 
 impl Work {
     fn look(&self, folder: &Path, id: &RecordingId, updates: &UnboundedSender<Update>) -> io::Result<Found> {
-        let mut parts = ours(folder, webm::is_part)?;
+        let files = ours(folder)?;
+        let parts;
         let manifest = match store::read_manifest(folder) {
             Ok(manifest) => {
                 // Given up before.
@@ -93,7 +90,13 @@ impl Work {
                     let entry = name.file_name().and_then(|name| manifest.file(name.to_str()?));
                     entry.is_some_and(is_unusable)
                 };
-                parts.retain(|part| !is_given_up(part));
+                // One that is whole got its name and then the server ended.
+                let is_listed = |path: &Path| manifest.file(path.file_name()?.to_str()?);
+                let is_left = |path: &PathBuf| match webm::is_part(path) {
+                    true => !is_given_up(path),
+                    false => is_listed(path).is_none(),
+                };
+                parts = files.into_iter().filter(is_left).collect::<Vec<_>>();
                 if parts.is_empty() && !is_unfinished(&manifest) {
                     let is_hashed = manifest.files.iter().all(|entry| entry.sha256.is_some() || is_unusable(entry));
                     return Ok(if is_hashed { Found::Whole } else { Found::Unhashed });
@@ -105,7 +108,7 @@ impl Work {
                 return Ok(Found::Whole);
             }
             Err(error) => {
-                parts.extend(ours(folder, |path| !webm::is_part(path))?);
+                parts = files;
                 // A folder without a file of ours is none of ours.
                 let Some(manifest) = lost::manifest_of(id, folder).filter(|_| !parts.is_empty()) else {
                     return Ok(Found::Whole);
@@ -153,10 +156,7 @@ impl Work {
                 Err(error) => {
                     warn!(recording = %manifest.id, %error, "a file cannot be repaired");
                     list(&mut manifest, &name);
-                    for entry in manifest.files.iter_mut().filter(|entry| entry.file == name) {
-                        entry.open = false;
-                        entry.close_reason = Some(UNUSABLE.into());
-                    }
+                    give_up(&mut manifest, &name);
                 }
             }
         }
@@ -167,12 +167,17 @@ impl Work {
             match repair::repair(&self.storage, &folder.join(&name)) {
                 Ok(report) => self.note(&mut manifest, &name, &report, folder),
                 Err(RepairError::Storage(StorageError::Failed(_) | StorageError::Full(_) | StorageError::Busy)) => {}
-                Err(_) => manifest.files.retain(|entry| entry.file != name),
+                Err(_) if !self.storage.exists(&folder.join(&name)) => {
+                    manifest.files.retain(|entry| entry.file != name);
+                }
+                Err(error) => {
+                    warn!(recording = %manifest.id, %error, "a file cannot be repaired");
+                    give_up(&mut manifest, &name);
+                }
             }
         }
         manifest.files.sort_by_key(|entry| entry.offset_ms);
-        let end = manifest.files.iter().map(|entry| entry.offset_ms + entry.duration_ms).max().unwrap_or(0);
-        manifest.duration_ms = end;
+        manifest.duration_ms = manifest.length_ms();
         (manifest.state, manifest.reason) = match refused {
             Some(reason) => (RecordingStatus::Interrupted, Some(reason.to_owned())),
             None if manifest.files.iter().all(is_unusable) => {
@@ -183,26 +188,34 @@ impl Work {
         if manifest.ended_at.is_none() {
             manifest.ended_at = Some(ended_at(folder, &manifest));
         }
-        store::write_manifest(&*self.storage, folder, &manifest, Sureness::Power)?;
+        store::update_manifest(&*self.storage, folder, &manifest)?;
         let at = self.now();
         let event = serde_json::json!({"type": "repaired", "files": manifest.files.len(), "state": manifest.state});
-        let line = events::line(event, end, &at);
+        let line = events::line(event, manifest.duration_ms, &at);
         store::append(&*self.storage, &folder.join(store::EVENTS), format!("{line}\n").as_bytes())?;
         let took_ms = began.elapsed().as_millis() as u64;
         info!(recording = %manifest.id, files = manifest.files.len(), took_ms, "recording repaired");
-        let _ = updates.send(Update::Event { recording: manifest.id.clone(), room: manifest.room.clone(), line });
+        // A name that no room can have is one of others.
+        if let Ok(room) = manifest.room.parse() {
+            let _ = updates.send(Update::Event { recording: manifest.id.clone(), room, line });
+        }
         let _ = updates.send(Update::Manifest(manifest));
         Ok(())
     }
 
     /// Brings the entry of a repaired file up to date.
     fn note(&self, manifest: &mut Manifest, name: &str, report: &RepairReport, folder: &Path) {
-        let Some(entry) = manifest.files.iter_mut().find(|entry| entry.file == name) else { return };
+        if let Some(entry) = manifest.files.iter_mut().find(|entry| entry.file == name) {
+            self.note_in(entry, report, folder);
+        }
+    }
+
+    fn note_in(&self, entry: &mut SegmentEntry, report: &RepairReport, folder: &Path) {
         entry.open = false;
         entry.duration_ms = report.duration_ms;
         entry.bytes = report.bytes;
         entry.close_reason = Some("repaired".into());
-        entry.closed_at = Some(modified(&folder.join(name)).unwrap_or_else(|| self.now()));
+        entry.closed_at = Some(modified(&folder.join(&entry.file)).unwrap_or_else(|| self.now()));
         (entry.sha256, entry.hashed_at) = (None, None);
         let tally = &report.tally;
         let has_video = tally.video.blocks > tally.video.fills;
@@ -236,7 +249,7 @@ impl Work {
     }
 
     fn now(&self) -> String {
-        self.wall.text(self.zero.elapsed().as_micros() as i64)
+        WallClock::new((self.clock)()).text(0)
     }
 }
 
@@ -248,6 +261,13 @@ fn is_unfinished(manifest: &Manifest) -> bool {
 
 fn is_unusable(entry: &SegmentEntry) -> bool {
     entry.close_reason.as_deref() == Some(UNUSABLE)
+}
+
+fn give_up(manifest: &mut Manifest, name: &str) {
+    for entry in manifest.files.iter_mut().filter(|entry| entry.file == name) {
+        entry.open = false;
+        entry.close_reason = Some(UNUSABLE.into());
+    }
 }
 
 /// Makes an entry of a file's name. True when there was none.
@@ -281,15 +301,15 @@ fn place(manifest: &mut Manifest, dates: &[(String, Option<i64>)]) {
     }
 }
 
-/// The files of ours in a folder that are such.
-fn ours(folder: &Path, is_such: impl Fn(&Path) -> bool) -> io::Result<Vec<PathBuf>> {
+/// The files in a folder that have names of ours, those that grow too.
+fn ours(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let is_ours = |path: &PathBuf| {
         let name = webm::final_path(path);
-        is_such(path) && name.file_name().and_then(|n| n.to_str()).is_some_and(|n| parse_file_name(n).is_some())
+        name.file_name().and_then(|n| n.to_str()).is_some_and(|n| parse_file_name(n).is_some())
     };
-    let mut parts: Vec<PathBuf> = fs::read_dir(folder)?.flatten().map(|item| item.path()).filter(is_ours).collect();
-    parts.sort();
-    Ok(parts)
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)?.flatten().map(|item| item.path()).filter(is_ours).collect();
+    files.sort();
+    Ok(files)
 }
 
 /// When the last of the files was written.
@@ -307,7 +327,6 @@ fn modified(path: &Path) -> Option<String> {
 const UNUSABLE: &str = "unusable";
 /// A clock that was wrong puts no file further away than this.
 const LONGEST_MS: i64 = 7 * 24 * 3600 * 1000;
-const STOP_WITHIN: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 #[path = "recover_tests.rs"]

@@ -44,8 +44,7 @@ fn started(folder: &Path) -> (Option<Manifest>, bool) {
         storage: Arc::new(Disk),
         dir: folder.parent().unwrap().to_owned(),
         found: Vec::new(),
-        wall: WallClock::new(std::time::SystemTime::now()),
-        zero: Instant::now(),
+        clock: Arc::new(std::time::SystemTime::now),
     };
     let (updates, mut told) = unbounded_channel();
     let id: RecordingId = ID.parse().unwrap();
@@ -79,6 +78,59 @@ fn lost_manifest_is_made_anew_from_files_and_events() {
         let files: Vec<_> = manifest.files.iter().map(|f| (&*f.file, f.offset_ms, f.duration_ms, &*f.name)).collect();
         assert_eq!(files, [(CAMERA, 0, 1000, "Ann"), (OTHER, 7_250, 1000, "")]);
     }
+}
+
+#[test]
+fn manifest_with_a_name_that_no_room_has_keeps_it_and_what_else_others_wrote() {
+    for state in ["complete", "recording"] {
+        let (_dir, folder) = folder();
+        record(&folder, CAMERA, DATE_MS, state == "complete");
+        let text = format!(
+            r#"{{"id":"{ID}","room":"Team meeting, 3rd floor","state":"{state}","started_at":"2026-01-01T00:00:00Z",
+            "lecture":{{"n":7}},"files":[{{"file":"{CAMERA}","participant":"paaaaaaaaaa","source":"camera",
+            "open":{},"mood":"good"}},{{"file":"slides.pdf","participant":"paaaaaaaaaa","source":"camera"}}]}}"#,
+            state == "recording"
+        );
+        fs::write(folder.join(store::MANIFEST), text).unwrap();
+        let (manifest, is_repeated) = started(&folder);
+        assert_eq!((manifest.unwrap().room.as_str(), is_repeated), ("Team meeting, 3rd floor", false));
+        let stop = AtomicBool::new(false);
+        hash::hash_recording(&Disk, &folder, &String::new, &stop).unwrap().unwrap();
+        let now: serde_json::Value = serde_json::from_slice(&fs::read(folder.join(store::MANIFEST)).unwrap()).unwrap();
+        assert_eq!((&now["room"], &now["lecture"]["n"]), (&"Team meeting, 3rd floor".into(), &7.into()));
+        let files = now["files"].as_array().unwrap();
+        assert_eq!((&files[0]["mood"], &files[1]["file"]), (&"good".into(), &"slides.pdf".into()));
+        assert!(files[0]["sha256"].is_string() && files[0]["open"] == false, "{now}");
+    }
+}
+
+#[test]
+fn manifest_that_says_something_else_than_ours_is_left_alone() {
+    let (_dir, folder) = folder();
+    record(&folder, CAMERA, DATE_MS, true);
+    let text = format!(
+        r#"{{"id":"{ID}","room":"team","state":"archived","started_at":"2026-01-01T00:00:00Z",
+        "participants":[{{"id":"Ann"}}],"files":[]}}"#
+    );
+    fs::write(folder.join(store::MANIFEST), &text).unwrap();
+    assert_eq!(started(&folder).0, None);
+    assert_eq!(fs::read_to_string(folder.join(store::MANIFEST)).unwrap(), text);
+}
+
+#[test]
+fn whole_file_that_the_manifest_does_not_know_is_listed() {
+    let (_dir, folder) = folder();
+    record(&folder, CAMERA, DATE_MS, true);
+    record(&folder, OTHER, DATE_MS + 2_000, true);
+    let text = format!(
+        r#"{{"id":"{ID}","room":"team","state":"complete","started_at":"2026-01-01T00:00:00Z",
+        "files":[{{"file":"{CAMERA}","participant":"paaaaaaaaaa","source":"camera","duration_ms":1000,"bytes":9}}]}}"#
+    );
+    fs::write(folder.join(store::MANIFEST), text).unwrap();
+    let (manifest, is_repeated) = started(&folder);
+    let files: Vec<_> = manifest.unwrap().files.iter().map(|f| (f.file.clone(), f.offset_ms, f.duration_ms)).collect();
+    assert_eq!(files, [(CAMERA.to_owned(), 0, 1000), (OTHER.to_owned(), 2_000, 1000)]);
+    assert!(!is_repeated);
 }
 
 #[test]

@@ -128,9 +128,28 @@ impl Segment {
         self.file.as_ref().map_or(0, |file| file.stats().tally.duration_ms())
     }
 
-    /// True when the file on disk was taken away under us.
+    /// True when the file on disk was taken away under us, or something else lies over it.
     pub fn is_lost(&self, storage: &dyn Storage) -> bool {
-        self.file.as_ref().is_some_and(|file| !storage.exists(file.path()))
+        self.file.as_ref().is_some_and(|file| !storage.leads_to(file.path(), &*file.handle()))
+    }
+
+    /// Leaves a file that was taken away: what is held goes in if that can be, and it stays unfinished. Gives its entry,
+    /// the holes that were not told of yet, and what makes it durable.
+    pub fn leave(
+        mut self,
+        now: Instant,
+        storage: &Arc<dyn Storage>,
+        date_ms: i64,
+    ) -> (SegmentEntry, Vec<Gap>, Option<Job>) {
+        self.feed.finish(now);
+        self.settle();
+        if self.write(storage, date_ms).is_err() {
+            self.drop_backlog();
+        }
+        self.refresh();
+        let gaps = self.new_gaps(true);
+        let (sync, _) = self.sync_job();
+        (self.entry, gaps, sync)
     }
 
     /// Lets a helper make it durable, unless the last time still runs. Gives the job, and true when the last one failed.

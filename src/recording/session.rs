@@ -1,6 +1,6 @@
 //! One recording while it runs: its folder, its sources and their files, its manifest and events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,11 +11,12 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::api::{Options, Update};
 use super::cuts::Cuts;
-use super::events::WallClock;
+use super::events::{MachineClock, WallClock};
 use super::feed::NeedsNewFile;
 use super::keeper::{Job, Keeper};
 use super::life::{PersonChange, TrackChange};
 use super::manifest::{Gap, Manifest, Pause, Person};
+use super::recover::Later;
 use super::segment::Segment;
 use super::storage::Storage;
 use super::store::{self};
@@ -23,6 +24,7 @@ use super::watch::Watch;
 use crate::media::TapItem;
 use crate::rtp::Codec;
 
+mod away;
 mod files;
 
 /// What all recordings share.
@@ -35,6 +37,8 @@ pub struct Shared {
     pub zero: Instant,
     /// Its wall clock.
     pub wall: WallClock,
+    /// The machine's, which may be set at any time.
+    pub clock: MachineClock,
     /// To the rest of the server.
     pub updates: UnboundedSender<Update>,
     /// To the helper.
@@ -61,6 +65,7 @@ pub struct Running {
     pub manifest: Manifest,
     /// Why it is interrupted, and since when.
     pub interrupted: Option<(&'static str, Instant)>,
+    room: RoomName,
     folder: PathBuf,
     has_folder: bool,
     cuts: Cuts,
@@ -70,6 +75,8 @@ pub struct Running {
     /// Events from before the folder, with their time on the clock of the cuts and on the server's.
     early: Vec<(Value, i64, i64)>,
     numbers: BTreeMap<(ParticipantId, Source), u32>,
+    /// Files that are out of sight, or could not be ended.
+    away: BTreeSet<String>,
 }
 
 #[derive(Default)]
@@ -89,7 +96,7 @@ impl Running {
         let manifest = Manifest {
             version: super::manifest::VERSION,
             id,
-            room,
+            room: room.as_str().to_owned(),
             state: RecordingStatus::Waiting,
             reason: None,
             by,
@@ -102,6 +109,7 @@ impl Running {
         };
         Self {
             manifest,
+            room,
             interrupted: None,
             folder,
             has_folder: false,
@@ -110,6 +118,7 @@ impl Running {
             sources: BTreeMap::new(),
             early: Vec::new(),
             numbers: BTreeMap::new(),
+            away: BTreeSet::new(),
         }
     }
 
@@ -131,8 +140,8 @@ impl Running {
             Some(segment.entry.offset_ms + segment.duration_ms())
         };
         let open = self.sources.values().filter_map(end).max().unwrap_or(0);
-        let closed = self.manifest.files.iter().map(|file| file.offset_ms + file.duration_ms).max().unwrap_or(0);
-        let duration = open.max(closed);
+        // What was recorded stays so while a file is out of sight.
+        let duration = open.max(self.manifest.length_ms()).max(self.manifest.duration_ms);
         let passed = (self.cuts.floor(shared.us(now)).us() - origin).max(0) as u64 / 1000;
         let behind = if open == 0 { 0 } else { passed.saturating_sub(open) };
         (duration, behind)
@@ -231,7 +240,9 @@ impl Running {
                 Err(error) => {
                     let reason = error.reason();
                     // Somebody took it away: it is made anew.
-                    self.has_folder &= shared.storage.exists(&self.folder);
+                    if self.has_folder && !shared.storage.exists(&self.folder) {
+                        self.leave_closed(shared);
+                    }
                     tracing::warn!(recording = %self.manifest.id, %error, "cannot write a recording");
                     return self.interrupt(shared, now, reason);
                 }
@@ -270,13 +281,8 @@ impl Running {
         if has_failed || (self.has_begun() && shared.keeper.is_stalled()) {
             self.interrupt(shared, now, "io-error");
         }
-        for key in lost {
-            tracing::warn!(recording = %self.manifest.id, "a file of a recording was taken away");
-            self.has_folder = false;
-            self.interrupt(shared, now, "io-error");
-            if let Some(gone) = self.sources.get_mut(&key).and_then(|source| source.segment.take()) {
-                self.manifest.files.retain(|entry| entry.file != gone.entry.file);
-            }
+        if !lost.is_empty() {
+            self.leave(shared, now, lost);
         }
     }
 
@@ -397,12 +403,14 @@ impl Running {
     pub fn close(mut self, shared: &Shared, now: Instant, reason: &'static str) -> Option<Manifest> {
         // What waited for the disk goes in now, or not; that is how the recording ends.
         self.interrupted = None;
+        if self.has_folder && !shared.storage.exists(&self.folder) {
+            self.leave_closed(shared);
+        }
         self.close_segments(shared, now, reason);
-        if !self.has_folder {
+        if !self.has_folder && !self.has_begun() {
             return None;
         }
-        let (duration, _) = self.progress(shared, now);
-        self.manifest.duration_ms = duration;
+        self.manifest.duration_ms = self.manifest.length_ms();
         self.manifest.ended_at = Some(shared.wall.text(shared.us(now)));
         if let Some(pause) = self.manifest.pauses.last_mut().filter(|pause| pause.lasted_ms.is_none()) {
             pause.lasted_ms = self.cuts.paused_since().map(|cut| (shared.us(now) - cut).max(0) as u64 / 1000);
@@ -412,13 +420,20 @@ impl Running {
                 self.manifest.reason = Some(reason.to_owned());
                 RecordingStatus::Interrupted
             }
+            None if !self.away.is_empty() => {
+                self.manifest.reason = Some("io-error".to_owned());
+                RecordingStatus::Interrupted
+            }
             None if self.manifest.files.is_empty() => RecordingStatus::Failed,
             None => RecordingStatus::Complete,
         };
         self.manifest.files.sort_by_key(|entry| entry.offset_ms);
         self.event(shared, now, serde_json::json!({"type": "finished", "state": self.manifest.state}));
+        // Without a folder these are told all the same.
+        let early = std::mem::take(&mut self.early);
+        self.write_events(shared, early);
         shared.keep(Job::Manifest(self.folder.clone(), Box::new(self.manifest.clone())));
-        shared.keep(Job::Hash(self.folder.clone()));
+        shared.keep(Job::Then(self.folder.clone(), Later::Hash(self.folder.clone())));
         Some(self.manifest)
     }
 

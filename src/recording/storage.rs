@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -29,6 +29,11 @@ pub trait Storage: Send + Sync {
 
     /// True if the file exists.
     fn exists(&self, path: &Path) -> bool;
+
+    /// True if `path` leads to a file on the disk that this open one is on.
+    fn leads_to(&self, path: &Path, _file: &dyn StorageFile) -> bool {
+        self.exists(path)
+    }
 
     /// Renames a file.
     ///
@@ -74,6 +79,14 @@ pub trait StorageFile: Send + Sync {
     /// # Errors
     /// Whatever the disk says.
     fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Which disk it is on.
+    ///
+    /// # Errors
+    /// Whatever the disk says.
+    fn device(&self) -> io::Result<u64> {
+        Ok(0)
+    }
 
     /// Makes what was written durable (`fdatasync`).
     ///
@@ -181,6 +194,11 @@ impl Storage for Disk {
         path.symlink_metadata().is_ok()
     }
 
+    fn leads_to(&self, path: &Path, file: &dyn StorageFile) -> bool {
+        // Not by inodes: some network file systems give a file another one whenever they are asked.
+        path.symlink_metadata().is_ok_and(|there| file.device().is_ok_and(|device| device == there.dev()))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         std::fs::rename(from, to)
     }
@@ -225,6 +243,10 @@ impl StorageFile for DiskFile {
 
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.0.set_len(len)
+    }
+
+    fn device(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.dev())
     }
 
     fn sync_data(&self) -> io::Result<()> {

@@ -3,12 +3,13 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use reelay_signaling::RecordingId;
 
 use super::api::StartError;
-use super::manifest::{MAX_MANIFEST_BYTES, Manifest, ManifestError, parse_manifest};
+use super::manifest::{MAX_MANIFEST_BYTES, Manifest, ManifestError, merge, parse_manifest};
 use super::storage::{Storage, write_all_at};
 
 /// The recordings folder, held by this process.
@@ -16,7 +17,9 @@ use super::storage::{Storage, write_all_at};
 pub struct Store {
     dir: PathBuf,
     /// Locked as long as it is open.
-    _lock: File,
+    lock: File,
+    /// What lies in its place meanwhile, locked too.
+    over: Option<File>,
 }
 
 /// Why a manifest on disk cannot be used.
@@ -50,17 +53,35 @@ impl Store {
     /// # Errors
     /// `Locked` when another process has it, or what the disk says.
     pub fn open(dir: &Path) -> Result<Self, StartError> {
-        let fail = |source| StartError::Folder { path: dir.to_owned(), source };
-        fs::create_dir_all(dir).map_err(fail)?;
-        let lock = File::open(dir).map_err(fail)?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StartError::Locked(dir.to_owned())),
-            // Some network file systems have no locks.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
-            Err(TryLockError::Error(error)) => return Err(fail(error)),
+        fs::create_dir_all(dir).map_err(|source| StartError::Folder { path: dir.to_owned(), source })?;
+        Ok(Self { dir: dir.to_owned(), lock: locked(dir)?, over: None })
+    }
+
+    /// Takes what lies in the folder's place now, if that is another one: a disk that was mounted over it, or a new folder.
+    ///
+    /// # Errors
+    /// `Locked` when another process has that one.
+    pub fn hold(&mut self) -> Result<(), StartError> {
+        let Ok(now) = fs::metadata(&self.dir) else { return Ok(()) };
+        let is_now = |held: &File| held.metadata().is_ok_and(|held| (held.dev(), held.ino()) == (now.dev(), now.ino()));
+        if is_now(&self.lock) {
+            self.over = None;
+        } else if !self.over.as_ref().is_some_and(is_now) {
+            self.over = None;
+            // One that nobody can write to is not held: it could not be taken away.
+            let is_fixed = |disk: rustix::fs::StatVfs| disk.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY);
+            if rustix::fs::statvfs(&self.dir).is_ok_and(is_fixed) {
+                return Ok(());
+            }
+            match locked(&self.dir) {
+                Ok(lock) => self.over = Some(lock),
+                // Some network file systems number their folders anew: it is ours already.
+                Err(_) if self.lock.metadata().is_ok_and(|held| held.dev() == now.dev()) => {}
+                Err(StartError::Locked(dir)) => return Err(StartError::Locked(dir)),
+                Err(error) => tracing::warn!(%error, "cannot lock the recordings folder"),
+            }
         }
-        Ok(Self { dir: dir.to_owned(), _lock: lock })
+        Ok(())
     }
 
     /// The folder of a recording.
@@ -85,16 +106,32 @@ impl Store {
     }
 }
 
+fn locked(dir: &Path) -> Result<File, StartError> {
+    let fail = |source| StartError::Folder { path: dir.to_owned(), source };
+    let lock = File::open(dir).map_err(fail)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StartError::Locked(dir.to_owned())),
+        // Some network file systems have no locks.
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => Ok(lock),
+        Err(TryLockError::Error(error)) => Err(fail(error)),
+    }
+}
+
 /// Reads the manifest of a recording's folder.
 ///
 /// # Errors
 /// When there is none of this recording.
 pub fn read_manifest(folder: &Path) -> Result<Manifest, ReadError> {
-    let mut bytes = Vec::new();
-    File::open(folder.join(MANIFEST))?.take(MAX_MANIFEST_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    let manifest = parse_manifest(&bytes)?;
+    let manifest = parse_manifest(&read_bounded(&folder.join(MANIFEST))?)?;
     let is_of_folder = folder.file_name().is_some_and(|name| name == manifest.id.as_str());
     if is_of_folder { Ok(manifest) } else { Err(ReadError::Other) }
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_MANIFEST_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// How sure a write has to be.
@@ -111,10 +148,23 @@ pub enum Sureness {
 /// # Errors
 /// What the disk says; the old one stays then.
 pub fn write_manifest(storage: &dyn Storage, folder: &Path, manifest: &Manifest, sureness: Sureness) -> io::Result<()> {
+    replace(storage, folder, &manifest.to_json(), sureness)
+}
+
+/// The same for a manifest that others may have written to: what only they know stays in it.
+///
+/// # Errors
+/// What the disk says; the old one stays then.
+pub fn update_manifest(storage: &dyn Storage, folder: &Path, manifest: &Manifest) -> io::Result<()> {
+    let on_disk = read_bounded(&folder.join(MANIFEST)).unwrap_or_default();
+    replace(storage, folder, &merge(&on_disk, manifest), Sureness::Power)
+}
+
+fn replace(storage: &dyn Storage, folder: &Path, text: &[u8], sureness: Sureness) -> io::Result<()> {
     let draft = folder.join(DRAFT);
     storage.remove(&draft)?;
     let file = storage.create(&draft)?;
-    write_all_at(&*file, 0, &manifest.to_json())?;
+    write_all_at(&*file, 0, text)?;
     if sureness == Sureness::Power {
         file.sync_data()?;
     }
@@ -174,6 +224,25 @@ mod tests {
         assert!(matches!(Store::open(dir.path()), Err(StartError::Locked(_))));
         drop(first);
         Store::open(dir.path()).expect("it is free again");
+    }
+
+    #[test]
+    fn folder_in_the_place_of_the_first_one_is_held_too() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let (place, aside) = (dir.path().join("recordings"), dir.path().join("aside"));
+        let mut first = Store::open(&place).expect("it is free");
+        first.hold().expect("it is held");
+        fs::rename(&place, &aside).expect("it moves");
+        first.hold().expect("nothing is there to be held");
+        fs::create_dir(&place).expect("a new one");
+        first.hold().expect("it is free");
+        for held in [&place, &aside] {
+            assert!(matches!(Store::open(held), Err(StartError::Locked(_))));
+        }
+        fs::remove_dir(&place).expect("it goes");
+        fs::rename(&aside, &place).expect("it is back");
+        first.hold().expect("it is held");
+        assert!(first.over.is_none() && matches!(Store::open(&place), Err(StartError::Locked(_))));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use reelay_signaling::{ParticipantId, RecordingState, RoomName, RoomRecording};
 use serde_json::json;
@@ -59,6 +59,8 @@ pub struct Told {
     pub recording: RoomRecording,
     /// Whose flows go into it.
     pub recorded: Vec<ParticipantId>,
+    /// Server time 0, and the wall clock that its recording goes by.
+    pub clock: (Instant, WallClock),
 }
 
 /// What the recorder's thread shows to its watch.
@@ -89,7 +91,7 @@ impl Watch {
         self.has_spoken.store(true, Ordering::Relaxed);
         warn!("the disk of the recordings does not answer");
         metrics::counter!("recording_stalls_total").increment(1);
-        for (room, Told { name, recording, recorded }) in self.rooms().iter() {
+        for (room, Told { name, recording, recorded, clock: (zero, wall) }) in self.rooms().iter() {
             if recording.state != RecordingState::Recording {
                 continue;
             }
@@ -98,7 +100,7 @@ impl Watch {
             let _ = updates.send(Update::Room { room: *room, recording: stalled, recorded: recorded.clone() });
             let Some(id) = recording.id.clone() else { continue };
             let event = json!({"type": "interrupted", "reason": REASON});
-            let line = events::line(event, recording.duration_ms, &WallClock::new(SystemTime::now()).text(0));
+            let line = events::line(event, recording.duration_ms, &wall.text(zero.elapsed().as_micros() as i64));
             let path = dir.join(id.as_str()).join(store::EVENTS);
             keeper.keep(Job::Append(path, format!("{line}\n").into_bytes()));
             let _ = updates.send(Update::Event { recording: id, room: name.clone(), line });

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::time::Instant;
 
-use reelay::recording::repair::repair;
-use reelay::recording::storage::{Disk, Storage};
+use reelay_signaling::Kind;
 use serde_json::Value;
 
 use crate::harness::{Server, until};
+use crate::recorder::blocks;
 use crate::webm_judges::judge;
 
 /// Somebody in the room, with a test picture; goes when this value ends.
@@ -17,7 +17,7 @@ struct Caller(Child);
 impl Caller {
     fn new(server: &Server) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_reelay"));
-        command.args(["publish", "--to", &server.url("/whip/team/cam"), "--test-pattern", "--duration", "60s"]);
+        command.args(["publish", "--to", &server.url("/whip/team/cam"), "--test-pattern", "--duration", "300s"]);
         Self(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
     }
 }
@@ -67,41 +67,144 @@ fn call_outlives_a_full_disk_and_a_folder_that_is_read_only_for_a_while() {
     server.among_its_disks("umount recordings");
     until_grows(&server);
 
-    assert_eq!(server.request("DELETE", "/api/rooms/team/recording", &[]).status, 200);
     let folder = disk.join(&id);
-    let manifest = until("the manifest is closed", || {
-        let text = std::fs::read(folder.join("manifest.json")).ok()?;
-        let manifest: Value = serde_json::from_slice(&text).ok()?;
-        (manifest["state"] == "complete").then_some(manifest)
-    });
-    // The file that went out of sight is still there; a start of the server, or this, ends it.
-    let storage: Arc<dyn Storage> = Arc::new(Disk);
-    let mut files = 0;
-    for item in std::fs::read_dir(&folder).unwrap().flatten().map(|item| item.path()) {
-        if item.extension().is_some_and(|extension| extension == "part") {
-            repair(&storage, &item).unwrap();
+    until_listed(&folder, &["1.webm"]);
+    assert_eq!(server.request("DELETE", "/api/rooms/team/recording", &[]).status, 200);
+    let manifest = until_listed(&folder, &["1.webm", "2.webm"]);
+    assert!(["complete", "recovered"].contains(&manifest["state"].as_str().unwrap()), "{manifest}");
+    assert_eq!(judge_copies(&folder, server.dir.path()), 2);
+    assert_eq!(told_of(&folder), [2, 2]);
+}
+
+#[test]
+fn another_disk_over_the_recordings_is_recorded_to_and_what_it_hid_is_ended_once_it_is_seen_again() {
+    let Some(server) = Server::start_on_own_disk("", "80m") else { return };
+    let _caller = Caller::new(&server);
+    until_grows(&server);
+    let id = recording(&server)["id"].as_str().unwrap().to_owned();
+    let folder = server.own_disk().join(&id);
+    let api = format!("/api/recordings/{id}");
+
+    server.among_its_disks("mkdir other && mount -t tmpfs -o size=80m tmpfs other && mount --bind other recordings");
+    until_state(&server, "interrupted", Some("io-error"));
+    until_grows(&server);
+    until("it is told in its new folder", || (told_of(&folder) == [1, 1]).then_some(()));
+    assert!(folder.read_dir().unwrap().flatten().any(|item| ends(&item.path(), "-2.webm.part")));
+    // Nobody else may record into that one either.
+    server.among_its_disks("! flock --nonblock recordings true");
+
+    // It is in use.
+    server.among_its_disks("umount --lazy recordings");
+    until_state(&server, "interrupted", Some("io-error"));
+    until_grows(&server);
+    until_listed(&folder, &["1.webm"]);
+    assert_eq!(server.request("DELETE", "/api/rooms/team/recording", &[]).status, 200);
+    let manifest = until_listed(&folder, &["1.webm", "3.webm"]);
+    assert_eq!((&manifest["state"], &manifest["reason"]), (&"interrupted".into(), &"io-error".into()), "{manifest}");
+    assert_eq!(judge_copies(&folder, server.dir.path()), 2);
+    until("the API says so", || (server.get(&api).json()["state"] == "interrupted").then_some(()));
+
+    server.among_its_disks("mount --bind other recordings");
+    let is_recovered = |manifest: &Value| manifest["state"] == "recovered";
+    let manifest = until("it is whole", || Some(until_listed(&folder, &["2.webm"])).filter(is_recovered));
+    assert_eq!(manifest["files"].as_array().unwrap().len(), 1, "{manifest}");
+    assert_eq!(judge_copies(&folder, server.dir.path()), 1);
+    until("the API says so", || (server.get(&api).json()["state"] == "recovered").then_some(()));
+}
+
+/// Ten seconds on a disk that is frozen meanwhile, which no writer sees an end of.
+#[test]
+fn disk_that_stalls_for_ten_seconds_costs_viewers_nothing_and_the_recording_neither() {
+    let Some(server) = Server::start_on_own_ext4("") else { return };
+    let _caller = Caller::new(&server);
+    until_grows(&server);
+    let id = recording(&server)["id"].as_str().unwrap().to_owned();
+    let seen = server.dir.path().join("seen.webm");
+    let mut viewer = Command::new(env!("CARGO_BIN_EXE_reelay"))
+        .args(["watch", "--from", &server.url("/whep/team"), "--duration", "25s", "--out", seen.to_str().unwrap()])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let sent = || {
+        let text = String::from_utf8(server.get("/metrics").body).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("media_packets_out_total "));
+        line.map_or(0, |number| number.parse::<f64>().unwrap() as u64)
+    };
+    until("somebody watches", || (sent() > 100).then_some(()));
+
+    // It thaws by itself, whatever becomes of this test.
+    let began = Instant::now();
+    let mut stall = server.start_among_its_disks("fsfreeze -f recordings && sleep 10 && fsfreeze -u recordings");
+    let told = until_state(&server, "interrupted", Some("io-error"));
+    println!("told after {:?} that the disk does not answer: {told}", began.elapsed());
+    assert!(stall.try_wait().unwrap().is_none(), "people are told while it lasts");
+    let before = sent();
+    assert!(stall.wait().unwrap().success());
+    let forwarded = sent() - before;
+    println!("{forwarded} packets forwarded until the disk answered again");
+    assert!(forwarded > 100, "{forwarded} packets in seconds of a camera");
+
+    until_grows(&server);
+    assert!(viewer.wait().unwrap().success());
+    assert_eq!(server.request("DELETE", "/api/rooms/team/recording", &[]).status, 200);
+    let folder = server.own_disk().join(&id);
+    let manifest = until_listed(&folder, &["1.webm"]);
+    assert_eq!((&manifest["state"], manifest["files"].as_array().unwrap().len()), (&"complete".into(), 1));
+    let counters = &manifest["files"][0]["counters"];
+    for lost in ["overflow_packets", "blocks_dropped", "write_errors"] {
+        assert!(counters[lost].is_null(), "{counters}");
+    }
+    assert_eq!(told_of(&folder), [1, 1]);
+    assert_eq!(judge_copies(&folder, server.dir.path()), 1);
+    // No hole in what was recorded, nor in what was seen.
+    for path in [server.dir.path().join("copy.webm"), seen] {
+        for kind in [Kind::Audio, Kind::Video] {
+            let times: Vec<u64> =
+                blocks(&path, kind).iter().filter(|block| !block.is_fill).map(|block| block.time_ms).collect();
+            let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
+            println!("{}: {} {kind} blocks, {longest} ms apart at most", path.display(), times.len());
+            assert!(longest < 3_000, "{kind} stood still for {longest} ms");
         }
     }
-    for item in std::fs::read_dir(&folder).unwrap().flatten().map(|item| item.path()) {
-        if item.extension().is_some_and(|extension| extension == "webm") {
-            judge_copy(&item, server.dir.path());
+}
+
+fn ends(path: &Path, with: &str) -> bool {
+    path.to_str().unwrap().ends_with(with)
+}
+
+/// The manifest, when files of these names are closed and listed in it.
+fn until_listed(folder: &Path, names: &[&str]) -> Value {
+    until(&format!("{names:?} are closed"), || {
+        let text = std::fs::read(folder.join("manifest.json")).ok()?;
+        let manifest: Value = serde_json::from_slice(&text).ok()?;
+        let is_closed = |entry: &Value, name| entry["file"].as_str().unwrap().ends_with(name) && entry["open"] == false;
+        let files = manifest["files"].as_array()?;
+        names.iter().all(|name| files.iter().any(|entry| is_closed(entry, name))).then_some(manifest)
+    })
+}
+
+/// How often a folder's events say that the disk refused, and that it was back.
+fn told_of(folder: &Path) -> [usize; 2] {
+    let events = std::fs::read_to_string(folder.join("events.jsonl")).unwrap_or_default();
+    let types: Vec<Value> =
+        events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["type"].clone()).collect();
+    ["interrupted", "disk-back"].map(|kind| types.iter().filter(|known| *known == kind).count())
+}
+
+/// Judges all files, outside of the server's disk, where judges do not see. Gives how many.
+fn judge_copies(folder: &Path, to: &Path) -> usize {
+    let copy = to.join("copy.webm");
+    let mut files = 0;
+    for item in folder.read_dir().unwrap().flatten().map(|item| item.path()) {
+        assert!(!ends(&item, ".part"), "{}", item.display());
+        if ends(&item, ".webm") {
+            std::fs::copy(item, &copy).unwrap();
+            let (video, audio) = judge(&copy);
+            assert!(video > 5 && audio > 5, "{video} {audio}");
             files += 1;
         }
     }
-    assert!(files >= 2, "{manifest}");
-    let events = std::fs::read_to_string(folder.join("events.jsonl")).unwrap();
-    let types: Vec<Value> =
-        events.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["type"].clone()).collect();
-    let told = ["interrupted", "disk-back"].map(|kind| types.iter().filter(|known| *known == kind).count());
-    assert_eq!(told, [2, 2], "{events}");
-}
-
-/// The judges do not see into the server's disk.
-fn judge_copy(path: &Path, to: &Path) {
-    let copy = to.join("copy.webm");
-    std::fs::copy(path, &copy).unwrap();
-    let (video, audio) = judge(&copy);
-    assert!(video > 10 && audio > 10, "{video} {audio}");
+    files
 }
 
 #[test]

@@ -41,16 +41,37 @@ impl Server {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("recordings")).unwrap();
         fs::write(dir.path().join("reelay.toml"), settings).unwrap();
-        let script = format!("mount -t tmpfs -o size={size} tmpfs recordings && exec \"$@\"");
-        let before = ["unshare", "-Urm", "sh", "-c", &script, "sh"];
         let can = Command::new("unshare").args(["-Urm", "mount", "-t", "tmpfs", "tmpfs", "/tmp"]).output();
         if !can.is_ok_and(|output| output.status.success()) {
             println!("no mount namespace here: not tested");
             return None;
         }
-        let (child, ready) = launch(dir.path(), &before);
+        Some(Self::start_among_disks(dir, "-Urm", &format!("mount -t tmpfs -o size={size} tmpfs recordings")))
+    }
+
+    /// The same with an ext4 in a file, which can be frozen. That takes root and a free loop device: `None` without.
+    pub fn start_on_own_ext4(settings: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("recordings")).unwrap();
+        fs::write(dir.path().join("reelay.toml"), settings).unwrap();
+        let mount = "mount -o loop disk recordings";
+        let trial = format!(
+            "truncate -s 300M disk && mkfs.ext4 -q disk && \
+             unshare -m sh -c '{mount} && fsfreeze -f recordings && fsfreeze -u recordings'"
+        );
+        let can = Command::new("sh").args(["-c", &trial]).current_dir(dir.path()).output();
+        if !can.is_ok_and(|output| output.status.success()) {
+            println!("no disk of our own here that can be frozen: not tested");
+            return None;
+        }
+        Some(Self::start_among_disks(dir, "-m", mount))
+    }
+
+    fn start_among_disks(dir: tempfile::TempDir, namespaces: &str, mount: &str) -> Self {
+        let script = format!("{mount} && exec \"$@\"");
+        let (child, ready) = launch(dir.path(), &["unshare", namespaces, "sh", "-c", &script, "sh"]);
         let address = ready["listen"].as_str().unwrap().parse().unwrap();
-        Some(Self { dir, address, child })
+        Self { dir, address, child }
     }
 
     /// The folder of the recordings, as the server sees it.
@@ -60,13 +81,21 @@ impl Server {
 
     /// Runs a program where the server's disks are, in its folder of settings.
     pub fn among_its_disks(&self, command: &str) {
-        let dir = self.dir.path().to_str().unwrap();
-        let command = format!("cd '{dir}' && {command}");
-        let target = self.pid().to_string();
-        let status = Command::new("nsenter")
-            .args(["-t", &target, "-U", "-m", "--preserve-credentials", "sh", "-c", &command])
-            .status();
+        let status = self.start_among_its_disks(command).wait();
         assert!(status.unwrap().success(), "{command}");
+    }
+
+    /// The same without waiting for its end.
+    pub fn start_among_its_disks(&self, command: &str) -> Child {
+        let command = format!("cd '{}' && {command}", self.dir.path().to_str().unwrap());
+        let users = |process: &str| fs::read_link(format!("/proc/{process}/ns/user")).unwrap();
+        let target = self.pid().to_string();
+        let mut enter = Command::new("nsenter");
+        enter.args(["-t", &target, "-m"]);
+        if users(&target) != users("self") {
+            enter.args(["-U", "--preserve-credentials"]);
+        }
+        enter.args(["sh", "-c", &command]).spawn().unwrap()
     }
 
     /// The server's process.

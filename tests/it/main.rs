@@ -31,6 +31,7 @@ mod secure;
 mod short_calls;
 mod signaling;
 mod socket;
+mod taken_away;
 mod tape;
 mod tidy;
 mod viewer;

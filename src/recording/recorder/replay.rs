@@ -61,12 +61,13 @@ pub fn replay(path: &Path, out: &Path) -> Result<Vec<Manifest>, ReplayError> {
     let wall = WallClock::new(SystemTime::UNIX_EPOCH + Duration::from_millis(head.zero_unix_ms.max(0) as u64));
     let store = Store::open(out)?;
     let (updates, mut told) = unbounded_channel();
-    let (hash, _) = channel();
+    let (later, _) = channel();
     let storage: Arc<dyn Storage> = Arc::new(Disk);
-    let (keeper, keeper_thread) = keeper::start(storage.clone(), updates.clone(), hash).map_err(StartError::Thread)?;
+    let (keeper, keeper_thread) = keeper::start(storage.clone(), updates.clone(), later).map_err(StartError::Thread)?;
     let recordings: Vec<RecordingId> = ids.iter().cloned().collect();
     let (options, watch) = (head.options(out), Arc::default());
-    let shared = Shared { options, storage, zero, wall, updates, keeper: keeper.clone(), watch };
+    let clock = Arc::new(SystemTime::now);
+    let shared = Shared { options, storage, zero, wall, clock, updates, keeper: keeper.clone(), watch };
     let mut worker = Worker::new(shared, store, channel().0);
     worker.ids = ids;
     let mut end = zero;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use reelay_signaling::{ErrorCode, Kind, ParticipantId, RecordingId, RecordingState, RoomRecording, Source, TrackId};
 use tokio::sync::oneshot;
@@ -17,6 +17,7 @@ use crate::recording::keeper::Job;
 use crate::recording::life::{Action, Life, Session, TrackChange, Wanted};
 use crate::recording::manifest::Manifest;
 use crate::recording::parallel::in_parallel;
+use crate::recording::recover::{Away, Later};
 use crate::recording::session::{Running, Shared};
 use crate::recording::store::{self, Store};
 use crate::recording::watch::{self, Told};
@@ -25,6 +26,8 @@ use crate::recording::watch::{self, Told};
 pub enum Message {
     /// Something happened, or somebody wanted something, at this time.
     Input(Instant, Input),
+    /// A file that went out of sight is back, and ended.
+    Back(Away),
     /// Close everything and end.
     Stop,
 }
@@ -143,6 +146,7 @@ impl Worker {
                     }
                     self.on_input(at.max(self.heard), input);
                 }
+                Ok(Message::Back(away)) => self.on_back(away),
                 Ok(Message::Stop) | Err(TryRecvError::Disconnected) => {
                     self.is_stopping = true;
                     return;
@@ -188,6 +192,15 @@ impl Worker {
         }
         for room in self.life.rooms().collect::<Vec<_>>() {
             self.tell_room(now, room);
+        }
+    }
+
+    /// A file is back. It belongs to a recording that runs, or to a manifest that is on disk.
+    fn on_back(&mut self, away: Away) {
+        let mut running = self.running.values_mut();
+        match running.find(|running| *running.id() == away.recording) {
+            Some(running) => running.take_back(&self.shared, Instant::now(), away),
+            None => self.shared.keep(Job::Then(away.folder.clone(), Later::List(away))),
         }
     }
 
@@ -302,7 +315,7 @@ impl Worker {
         if !self.running.is_empty() {
             return;
         }
-        if let Some(wall) = self.shared.wall.stepped(SystemTime::now(), self.shared.us(now)) {
+        if let Some(wall) = self.shared.wall.stepped((self.shared.clock)(), self.shared.us(now)) {
             info!("the machine's clock was set");
             self.captures.set_wall(&self.shared.options, &wall);
             self.shared.wall = wall;
@@ -384,9 +397,12 @@ impl Worker {
     pub(super) fn on_second(&mut self, now: Instant, seconds: u64) {
         self.captures.second(now, seconds);
         let was = self.disk;
-        self.disk = self.is_disk_full().then_some("disk-full");
+        self.disk = match self.store.hold() {
+            Ok(()) => self.is_disk_full().then_some("disk-full"),
+            Err(_) => Some("io-error"),
+        };
         if self.disk != was {
-            warn!(full = self.disk.is_some(), "the disk of the recordings");
+            warn!(refuses = self.disk, "the disk of the recordings");
         }
         for running in self.running.values_mut() {
             running.on_second(&self.shared, now);
@@ -460,7 +476,8 @@ impl Worker {
         let recording = self.state_of(now, room);
         let recorded = self.life.recorded(room);
         if let Some(name) = self.life.name_of(room).cloned() {
-            let told = Told { name, recording: recording.clone(), recorded: recorded.clone() };
+            let clock = (self.shared.zero, self.shared.wall);
+            let told = Told { name, recording: recording.clone(), recorded: recorded.clone(), clock };
             self.shared.watch.told(room, told);
         }
         self.send(Update::Room { room, recording, recorded });

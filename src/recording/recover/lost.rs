@@ -28,7 +28,7 @@ fn take(manifest: &mut Manifest, event: &Value) {
     let t_ms = event["t_ms"].as_u64().unwrap_or(0);
     let Ok(participant) = text("participant").parse() else {
         if let ("started", Ok(room)) = (text("type"), text("room").parse::<RoomName>()) {
-            manifest.room = room;
+            room.as_str().clone_into(&mut manifest.room);
             manifest.by = event["by"].as_str().map(str::to_owned);
             text("at").clone_into(&mut manifest.started_at);
         }

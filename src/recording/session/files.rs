@@ -18,6 +18,7 @@ use crate::recording::storage::StorageError;
 use crate::recording::store::{self, Sureness};
 use crate::recording::timeline::Shape;
 use crate::rtp::{Codec, MediaTime};
+use crate::webm::part_path;
 
 impl Running {
     /// Writes what waits in one file. True when that was the first of the recording.
@@ -76,7 +77,7 @@ impl Running {
         Ok(())
     }
 
-    fn make_folder(&mut self, shared: &Shared) -> Result<(), StorageError> {
+    pub(super) fn make_folder(&mut self, shared: &Shared) -> Result<(), StorageError> {
         if self.has_folder {
             return Ok(());
         }
@@ -100,11 +101,13 @@ impl Running {
             text.push(b'\n');
             let _ = shared.updates.send(Update::Event {
                 recording: self.manifest.id.clone(),
-                room: self.manifest.room.clone(),
+                room: self.room.clone(),
                 line,
             });
         }
-        shared.keep(Job::Append(self.folder.join(store::EVENTS), text));
+        if !text.is_empty() {
+            shared.keep(Job::Append(self.folder.join(store::EVENTS), text));
+        }
     }
 
     pub(super) fn open_segment(&mut self, shared: &Shared, key: &(ParticipantId, Source)) {
@@ -200,12 +203,16 @@ impl Running {
         if let Ended::Unfinished(why) = ended {
             entry.close_reason = Some(why.to_owned());
             self.interrupted.get_or_insert((why, now));
+            self.miss(shared, entry.clone());
         }
         if !self.has_begun() {
             self.manifest.state = RecordingStatus::Recording;
         }
+        let is_there = !entry.open || shared.storage.exists(&part_path(&self.folder.join(&entry.file)));
         match at {
+            Some(at) if !is_there => drop(self.manifest.files.remove(at)),
             Some(at) => self.manifest.files[at] = entry,
+            None if !is_there => {}
             None => self.manifest.files.push(entry),
         }
         true
@@ -226,7 +233,7 @@ impl Running {
     }
 
     /// Wall clock of the first block of a file.
-    fn date_ms(&self, shared: &Shared, key: &(ParticipantId, Source)) -> i64 {
+    pub(super) fn date_ms(&self, shared: &Shared, key: &(ParticipantId, Source)) -> i64 {
         self.date_of(shared, self.base_of(key))
     }
 
