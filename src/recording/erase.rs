@@ -2,7 +2,7 @@
 //! their name. The rest plays on in sync.
 
 use std::fs;
-use std::io;
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
 use reelay_signaling::ParticipantId;
@@ -58,12 +58,10 @@ pub fn erase(folder: &Path, participant: &ParticipantId) -> Result<Option<Erased
     }
     for (file, without) in [(EVENTS, Gone::event as fn(&Gone, &str) -> Option<String>), (MARKS, Gone::mark)] {
         let path = folder.join(file);
-        let lines = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            text => text?,
-        };
-        let kept: String = lines.lines().filter_map(|line| without(&gone, line)).map(|line| line + "\n").collect();
-        replace(&path, kept.as_bytes())?;
+        match fs::File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            file => replace(&path, &kept_of(file?, |line| without(&gone, line))?)?,
+        }
     }
     for person in manifest.participants.iter_mut().filter(|person| gone.stays.contains(&person.id)) {
         (person.name, person.person, person.recorded) = (String::new(), String::new(), false);
@@ -71,6 +69,21 @@ pub fn erase(folder: &Path, participant: &ParticipantId) -> Result<Option<Erased
     manifest.by = manifest.by.take().filter(|name| !gone.alone_is(name));
     store::write_manifest(&Disk, folder, &manifest, Sureness::Power)?;
     Ok(Some(Erased { manifest, files: theirs.len() }))
+}
+
+/// The lines that stay. One that is no text, or longer than any of ours, does not.
+fn kept_of(file: fs::File, kept: impl Fn(&str) -> Option<String>) -> io::Result<Vec<u8>> {
+    let (mut file, mut line, mut text) = (BufReader::new(file), Vec::new(), Vec::new());
+    loop {
+        line.clear();
+        if file.by_ref().take(MAX_LINE).read_until(b'\n', &mut line)? == 0 || text.len() > MAX_TEXT {
+            return Ok(text);
+        }
+        if let Some(line) = std::str::from_utf8(&line).ok().and_then(|line| kept(line.trim_end())) {
+            text.extend(line.into_bytes());
+            text.push(b'\n');
+        }
+    }
 }
 
 /// Who is to be found in no line any more.
@@ -138,6 +151,9 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 const EVENTS: &str = "events.jsonl";
 const MARKS: &str = "marks.jsonl";
+const MAX_LINE: u64 = 1024 * 1024;
+/// More than a day of a room in which everybody talks makes.
+const MAX_TEXT: usize = 64 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

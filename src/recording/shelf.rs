@@ -2,7 +2,7 @@
 //! Paths come from parsed ids only. Everything here blocks on the disk.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -144,9 +144,12 @@ impl Shelf {
         let _edit = hash::edit();
         let path = self.folder(id, Place::Shown).join(MARKS);
         // What a crash left of a last line must not take this one with it.
-        let is_cut = fs::read(&path).is_ok_and(|bytes| bytes.last().is_some_and(|last| *last != b'\n'));
-        let begin = if is_cut { "\n" } else { "" };
-        let mut file = fs::OpenOptions::new().create(true).append(true).open(path)?;
+        let mut file = fs::OpenOptions::new().read(true).create(true).append(true).open(path)?;
+        let mut last = [b'\n'];
+        if file.seek(SeekFrom::End(-1)).is_ok() {
+            file.read_exact(&mut last)?;
+        }
+        let begin = if last == [b'\n'] { "" } else { "\n" };
         file.write_all(format!("{begin}{line}\n").as_bytes())
     }
 

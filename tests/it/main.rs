@@ -17,6 +17,7 @@ mod growing;
 mod happenings;
 mod harness;
 mod hostile_calls;
+mod hostile_folders;
 mod library_rights;
 mod limits;
 mod media;
