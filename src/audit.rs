@@ -49,6 +49,8 @@ pub enum Action {
     Ended,
     /// Brought a token with other rights.
     RightsChanged,
+    /// Made a token.
+    TokenMade,
 }
 
 /// Who did it.
@@ -99,7 +101,7 @@ pub struct Entry {
     /// RFC 3339, UTC.
     pub at: String,
     /// What was done: `opened`, `watched`, `watched-live`, `downloaded`, `deleted`, `restored`, `erased`, `kept`,
-    /// `released`, `muted`, `removed`, `ended` or `rights-changed`.
+    /// `released`, `muted`, `removed`, `ended`, `rights-changed` or `token-made`.
     #[schema(value_type = String)]
     pub action: Action,
     /// The token's `sub`, or a part of this server.
@@ -151,26 +153,17 @@ impl Audit {
     /// # Errors
     /// What the disk says.
     pub fn open(path: &Path) -> io::Result<(Self, AuditThread)> {
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
-        let last = last_line(&mut file)?;
-        let (n, chain) = match last.as_deref().map(parse) {
-            Some(Some((entry, _, chain))) => (entry.n, chain.to_owned()),
-            // A log that somebody broke goes on; the check tells where.
-            Some(None) => (BufReader::new(File::open(path)?).lines().count() as u64, String::new()),
-            None => (0, String::new()),
-        };
+        let log = Log::open(path)?;
         let (notes, inbox) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new().name("audit".into());
-        let thread = thread.spawn(move || write(file, (n, chain), &inbox))?;
+        let thread = thread.spawn(move || write(log, &inbox))?;
         let audit = Self { path: path.to_owned(), notes: notes.clone(), recent: Arc::default() };
         Ok((audit, AuditThread { notes, thread }))
     }
 
     /// Writes down that this was done.
     pub fn note(&self, action: Action, by: By, to: To) {
-        let at = OffsetDateTime::now_utc();
-        let at = at.replace_millisecond(at.millisecond()).unwrap_or(at).format(&Rfc3339).unwrap_or_default();
-        if let Err(TrySendError::Full(_)) = self.notes.try_send(Note::Line(action, by, to, at)) {
+        if let Err(TrySendError::Full(_)) = self.notes.try_send(Note::Line(action, by, to, now())) {
             metrics::counter!("audit_notes_lost_total").increment(1);
             tracing::error!("the audit log does not keep up; notes are lost");
         }
@@ -232,22 +225,87 @@ pub fn verify(path: &Path) -> io::Result<Result<u64, u64>> {
     Ok(Ok(before.0))
 }
 
-fn write(mut file: File, (mut n, mut chain): (u64, String), inbox: &Receiver<Note>) {
+/// Writes down one thing beside a server that may be running, in the log of a recordings folder that is there.
+///
+/// # Errors
+/// What the disk says.
+pub fn note_beside(dir: &Path, action: Action, by: By, to: To) -> io::Result<()> {
+    fs::metadata(dir)?;
+    Log::open(&dir.join(FILE))?.append(action, by, to, now())
+}
+
+fn write(mut log: Log, inbox: &Receiver<Note>) {
     while let Ok(Note::Line(action, by, to, at)) = inbox.recv() {
-        let By { who, name, from } = by;
-        let To { room, recording, what } = to;
-        let entry = Entry { n: n + 1, at, action, who, name, from, room, recording, what };
-        let Ok(body) = serde_json::to_string(&entry) else { continue };
-        let next = link(&chain, &body);
-        let line = format!("{},\"chain\":\"{next}\"}}\n", &body[..body.len() - 1]);
-        match file.write_all(line.as_bytes()).and_then(|()| file.sync_data()) {
-            Ok(()) => (n, chain) = (n + 1, next),
-            Err(error) => {
-                metrics::counter!("audit_notes_lost_total").increment(1);
-                tracing::error!(%error, "cannot write the audit log");
-            }
+        if let Err(error) = log.append(action, by, to, at) {
+            metrics::counter!("audit_notes_lost_total").increment(1);
+            tracing::error!(%error, "cannot write the audit log");
         }
     }
+}
+
+/// The file, and where its last line ends. Several programs may write into one log: each looks what the others did.
+struct Log {
+    path: PathBuf,
+    file: File,
+    len: u64,
+    n: u64,
+    chain: String,
+}
+
+impl Log {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+        let mut log = Self { path: path.to_owned(), file, len: 0, n: 0, chain: String::new() };
+        log.locked(Self::look)?;
+        Ok(log)
+    }
+
+    /// Reads what the last line says, and cuts off what stands behind it.
+    fn look(&mut self) -> io::Result<()> {
+        let last = last_line(&mut self.file)?;
+        (self.n, self.chain) = match last.as_deref().map(parse) {
+            Some(Some((entry, _, chain))) => (entry.n, chain.to_owned()),
+            // A log that somebody broke goes on; the check tells where.
+            Some(None) => (BufReader::new(File::open(&self.path)?).lines().count() as u64, String::new()),
+            None => (0, String::new()),
+        };
+        self.len = self.file.metadata()?.len();
+        Ok(())
+    }
+
+    fn append(&mut self, action: Action, by: By, to: To, at: String) -> io::Result<()> {
+        let By { who, name, from } = by;
+        let To { room, recording, what } = to;
+        self.locked(|log| {
+            if log.file.metadata()?.len() != log.len {
+                log.look()?;
+            }
+            let n = log.n + 1;
+            let entry = Entry { n, at, action, who, name, from, room, recording, what };
+            let body = serde_json::to_string(&entry).map_err(io::Error::other)?;
+            let next = link(&log.chain, &body);
+            let line = format!("{},\"chain\":\"{next}\"}}\n", &body[..body.len() - 1]);
+            log.file.write_all(line.as_bytes())?;
+            log.file.sync_data()?;
+            (log.n, log.chain, log.len) = (n, next, log.len + line.len() as u64);
+            Ok(())
+        })
+    }
+
+    fn locked<T>(&mut self, act: impl FnOnce(&mut Self) -> io::Result<T>) -> io::Result<T> {
+        // Some network file systems have no locks; then nobody else should write.
+        let is_locked = self.file.lock().is_ok();
+        let result = act(self);
+        if is_locked {
+            self.file.unlock()?;
+        }
+        result
+    }
+}
+
+fn now() -> String {
+    let at = OffsetDateTime::now_utc();
+    at.replace_millisecond(at.millisecond()).unwrap_or(at).format(&Rfc3339).unwrap_or_default()
 }
 
 /// An entry, its text without the digest, and the digest.
@@ -331,6 +389,21 @@ mod tests {
             [(2, Action::Deleted), (3, Action::Restored)]
         );
         assert_eq!(audit.read(0, 1).unwrap()[0].name.as_deref(), Some("Ana \"A\""));
+    }
+
+    #[test]
+    fn several_programs_write_one_chain() {
+        let dir = tempfile::tempdir().unwrap();
+        let (audit, thread) = open_in(dir.path()).unwrap();
+        for n in 0..20 {
+            audit.note(Action::Watched, ana(), to(&n.to_string()));
+            note_beside(dir.path(), Action::TokenMade, By::server("token"), to("1")).unwrap();
+        }
+        thread.stop();
+        assert_eq!(verify(&dir.path().join(FILE)).unwrap(), Ok(40));
+        let elsewhere = dir.path().join("nowhere");
+        assert!(note_beside(&elsewhere, Action::TokenMade, By::server("token"), to("1")).is_err());
+        assert!(!elsewhere.exists(), "no folder is made for a note");
     }
 
     #[test]

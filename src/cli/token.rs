@@ -1,13 +1,16 @@
 //! `reelay token`: a token for somebody, as text, link and QR code.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, bail};
 use clap::Args;
 use reelay_signaling::{Grants, RoomName};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
+use crate::audit::{self, Action, By, To};
 use crate::auth::{AUDIENCE, Auth, Claims, Grant, Scope, link};
 use crate::config::{Config, Span};
 use crate::{qr, tls};
@@ -59,12 +62,34 @@ pub(super) fn run(args: TokenArgs) -> anyhow::Result<()> {
     let auth = Auth::new(&key, config.auth.max_lifetime.0, config.auth.media_url_lifetime.0);
     let claims = claims(&args, &config)?;
     let token = auth.token(&claims)?;
+    note(&config.recording.dir, &args, &claims);
     if args.quiet {
         return Ok(writeln!(io::stdout(), "{token}")?);
     }
     let base = args.url.clone().unwrap_or_else(|| base_url(&config, args.lan));
     let link = link(&base, &claims, &token);
     Ok(writeln!(io::stdout(), "Token  {token}\n\nLink   {link}\n\n{}", qr::code(&link)?)?)
+}
+
+/// Puts it into the audit log of the recordings folder; a token is made without that too, but not in silence.
+fn note(dir: &Path, args: &TokenArgs, claims: &Claims) {
+    let room = match &claims.room {
+        Scope::Room(room) => Some(room.as_str().to_owned()),
+        Scope::Every => Some("*".to_owned()),
+        Scope::None => None,
+    };
+    let grants: Vec<&str> = args.grant.iter().map(|grant| grant.as_str()).collect();
+    let holder = claims.sub.as_deref().or(claims.name.as_deref()).unwrap_or("anybody");
+    let until = OffsetDateTime::from_unix_timestamp(i64::try_from(claims.exp).unwrap_or(i64::MAX));
+    let until = until.ok().and_then(|time| time.format(&Rfc3339).ok()).unwrap_or_default();
+    let what = Some(format!("for {holder}: {}, until {until}", grants.join(", ")));
+    let to = To { room, recording: None, what };
+    if let Err(error) = audit::note_beside(dir, Action::TokenMade, By::server("token"), to) {
+        eprintln!(
+            "This token is not in the audit log: {} cannot be written ({error})",
+            dir.join(audit::FILE).display()
+        );
+    }
 }
 
 fn claims(args: &TokenArgs, config: &Config) -> anyhow::Result<Claims> {

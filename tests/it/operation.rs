@@ -7,8 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::access::KEY;
 use crate::harness::{Server, until};
 use crate::publisher::Publisher;
 use crate::socket::Socket;
@@ -72,6 +73,9 @@ fn init_writes_a_key_that_tokens_are_signed_with() {
 
     let settings = fs::read_to_string(&file).unwrap();
     let token = reelay(dir.path(), &["token", "--room", "team", "--name", "Ana", "-q"]);
+    let said = String::from_utf8(token.stderr).unwrap();
+    assert!(said.contains("not in the audit log") && said.contains("recordings"), "{said}");
+    assert!(!dir.path().join("recordings").exists());
     let token = String::from_utf8(token.stdout).unwrap().trim().to_owned();
     let server = Server::start(&settings, |_| {});
     let mut socket = Socket::open(&server);
@@ -80,6 +84,25 @@ fn init_writes_a_key_that_tokens_are_signed_with() {
     assert_eq!(joined["participants"][0]["name"], "Ana", "the token's name wins");
     assert_eq!((&joined["grants"]["publish"], &joined["grants"]["moderate"]), (&json!(true), &json!(false)));
     assert_eq!(joined["recording"]["consent_required"], false, "only this machine can reach it");
+}
+
+#[test]
+fn token_made_beside_a_running_server_is_in_its_audit_log() {
+    let server = Server::start(&format!("[auth]\nkey = \"{KEY}\"\n"), |_| {});
+    let make = |args: &[&str]| {
+        let output = reelay(server.dir.path(), &[&["token", "-q"], args].concat());
+        assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    };
+    let admin = make(&["--grant", "admin"]);
+    let ana = make(&["--room", "team", "--grant", "replay,watch", "--sub", "ana", "--for", "10m"]);
+    let log = server.request("GET", "/api/audit", &[("Authorization", &format!("Bearer {admin}"))]).json();
+    let made: Vec<&Value> = log["entries"].as_array().unwrap().iter().filter(|e| e["action"] == "token-made").collect();
+    assert_eq!((made.len(), &made[1]["room"], &made[1]["who"]), (2, &json!("team"), &json!("token")), "{log}");
+    assert!(made[1]["what"].as_str().unwrap().starts_with("for ana: replay, watch, until 20"), "{log}");
+    assert!(!log.to_string().contains(&ana), "the token itself is nobody's business");
+    let audit = reelay(server.dir.path(), &["audit"]);
+    assert!(audit.status.success() && String::from_utf8_lossy(&audit.stdout).contains("2 lines"), "{audit:?}");
 }
 
 #[test]
