@@ -52,7 +52,8 @@ impl Span {
 /// A clip of a file
 ///
 /// The span of one participant as a WebM of its own, cut without re-encoding: it begins at the keyframe at or before
-/// `from`. Ranges and conditions work as for the whole file.
+/// `from`. Ranges and conditions work as for the whole file. Of a file that still grows: as far as its clusters are
+/// finished, which is up to the last keyframe but one.
 #[utoipa::path(
     get,
     path = "/api/recordings/{id}/clip/{file}",
@@ -72,7 +73,6 @@ impl Span {
         (status = 401, description = "`unauthorized`, `token-expired`", content_type = "application/problem+json", body = ProblemBody),
         (status = 403, description = "`forbidden`", content_type = "application/problem+json", body = ProblemBody),
         (status = 404, description = "`recording-not-found`, `file-not-found`; `not-found` when the file has nothing in this span", content_type = "application/problem+json", body = ProblemBody),
-        (status = 409, description = "`recording-active`: the file still grows", content_type = "application/problem+json", body = ProblemBody),
         (status = 412, description = "`precondition-failed`", content_type = "application/problem+json", body = ProblemBody),
         (status = 416, description = "`range-not-satisfiable`", content_type = "application/problem+json", body = ProblemBody),
     )
@@ -88,9 +88,11 @@ async fn clip(
     let segment = Segment::admit(&app, &request, Door::Clip).await?;
     let content = on_disk(move || {
         let open = segment.open()?;
-        let etag =
-            segment.etag(&open).map(|etag| format!("{}+{}-{}\"", etag.trim_end_matches('"'), span.from, span.to));
         let clip = clip_of(&segment, span)?;
+        // Finished clusters never change, so the length names what there is of a file that grows.
+        let grown = || format!("\"{}-{}-{:x}\"", segment.id, segment.name.as_str(), clip.content.len());
+        let whole = segment.etag(&open).unwrap_or_else(grown);
+        let etag = format!("{}+{}-{}\"", whole.trim_end_matches('"'), span.from, span.to);
         let name = format!(
             "{} - {}",
             download_name(&segment, "").trim_end_matches('.'),
@@ -98,10 +100,10 @@ async fn clip(
         );
         Ok(Content {
             splice: clip.content,
-            etag,
+            etag: Some(etag),
             modified: open.modified,
             content_type: segment.content_type(),
-            is_growing: false,
+            is_growing: open.is_growing,
             is_signed: segment.is_signed,
             download_name: Some(format!("{name}.webm")),
         })
@@ -113,9 +115,6 @@ async fn clip(
 /// Cuts a span of the recording out of one of its files.
 pub(super) fn clip_of(segment: &Segment, span: Span) -> Result<Clip, Problem> {
     let open = segment.open()?;
-    if open.is_growing {
-        return Err(Problem::new(ErrorCode::RecordingActive, "the file still grows; stop the recording first"));
-    }
     let clusters = Clusters::read(&open.file, open.len, &segment.index_path()).map_err(Problem::internal)?;
     let in_file = |ms: u64| ms.saturating_sub(segment.info.offset_ms);
     cut(&Arc::new(open.file), &clusters, in_file(span.from), in_file(span.to)).map_err(|error| match error {

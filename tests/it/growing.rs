@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use reelay::recording::file::{Block, SegmentFile};
 use reelay::recording::storage::Disk;
+use reelay::webm::check::{State, check};
 use reelay::webm::layout::FIRST_CLUSTER_AT;
 use reelay::webm::{AudioTrack, Header, VideoCodec, VideoTrack};
 use reelay_signaling::Kind;
@@ -89,6 +90,32 @@ fn index_tells_where_everything_is_before_and_after_the_close() {
     assert_eq!((&index["first"], &index["open"], &index["growing"]), (&json!(5), &json!(null), &json!(false)));
     assert_eq!(index["clusters"].as_array().unwrap().len(), 3);
     assert_eq!(index["clusters"][0][0], 8000);
+}
+
+#[test]
+fn clip_of_what_is_finished_is_a_sound_file_while_the_rest_still_grows() {
+    let (server, mut growing) = server(3);
+    let clip = |span: &str| {
+        let answer = server.get(&format!("{}?{span}", path("clip")));
+        assert_eq!(answer.status, 200, "{span}: {answer:?}");
+        let judged = check(&answer.body[..], answer.body.len() as u64, State::Closed).unwrap();
+        assert!(judged.is_sound(), "{span}: {:?}", judged.faults);
+        (judged.duration_ms, answer)
+    };
+    let (length, first) = clip("from=2500&to=6000");
+    assert!((4_000..=4_040).contains(&length), "from the keyframe at 2 s: {length}");
+    let etag = first.header("etag").to_owned();
+    let rest = [("Range", "bytes=1000-"), ("If-Range", etag.as_str())];
+    let rest = server.request("GET", &format!("{}?from=2500&to=6000", path("clip")), &rest);
+    assert_eq!((rest.status, &rest.body[..]), (206, &first.body[1000..]));
+    // Up to 8 s, where the cluster begins that is still written.
+    let (length, open_end) = clip("from=5000");
+    assert!((2_980..=3_040).contains(&length), "{length}");
+    assert_eq!(server.get(&format!("{}?from=8500", path("clip"))).status, 404);
+    growing.grow();
+    let (longer, later) = clip("from=5000");
+    assert!(longer >= length + 2_900 && later.header("etag") != open_end.header("etag"), "{length} {longer}");
+    assert!(clip("from=2500&to=6000").1.body == first.body, "what is finished stays as it is");
 }
 
 #[test]
