@@ -108,6 +108,20 @@ impl Server {
         until("the end of the server", || self.child.try_wait().unwrap()).code()
     }
 
+    /// Ends the server as a power cut does.
+    pub fn cut(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again in the same folder, at another port.
+    pub fn start_again(&mut self) {
+        let _ = fs::remove_file(self.dir.path().join("ready.json"));
+        let (child, ready) = launch(self.dir.path(), &[]);
+        self.child = child;
+        self.address = ready["listen"].as_str().unwrap().parse().unwrap();
+    }
+
     /// The folder of the recordings.
     pub fn recordings(&self) -> PathBuf {
         self.dir.path().join("recordings")

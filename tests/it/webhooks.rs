@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use ring::hmac;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::{Server, until};
 
@@ -34,6 +34,21 @@ fn take(listener: &TcpListener, status: &str) -> (HashMap<String, String>, Strin
     (headers, String::from_utf8(body).unwrap())
 }
 
+/// A server that tells `listener`.
+fn server(listener: &TcpListener) -> Server {
+    listener.set_nonblocking(true).unwrap();
+    let url = format!("http://{}/hook?key=1", listener.local_addr().unwrap());
+    let settings = format!("[recording]\nlinger = \"0s\"\n[webhooks]\nurls = [\"{url}\"]\nsecret = \"{SECRET}\"\n");
+    Server::start(&settings, |_| {})
+}
+
+fn publish(server: &Server, duration: &str) -> Child {
+    let to = server.url("/whip/team/cam");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reelay"));
+    command.args(["publish", "--to", &to, "--test-pattern", "--duration", duration]);
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
 fn check(headers: &HashMap<String, String>, body: &str, event: &str, n: &str) -> Value {
     assert_eq!((headers["reelay-event"].as_str(), headers["reelay-delivery"].as_str()), (event, n), "{body}");
     let (time, tag) = headers["reelay-signature"].strip_prefix("t=").unwrap().split_once(",v1=").unwrap();
@@ -48,18 +63,8 @@ fn check(headers: &HashMap<String, String>, body: &str, event: &str, n: &str) ->
 #[test]
 fn end_of_a_recording_is_told_until_it_is_taken_and_again_when_asked() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let url = format!("http://{}/hook?key=1", listener.local_addr().unwrap());
-    let settings = format!("[recording]\nlinger = \"0s\"\n[webhooks]\nurls = [\"{url}\"]\nsecret = \"{SECRET}\"\n");
-    let server = Server::start(&settings, |_| {});
-    let to = server.url("/whip/team/cam");
-    let published = Command::new(env!("CARGO_BIN_EXE_reelay"))
-        .args(["publish", "--to", &to, "--test-pattern", "--duration", "2s"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .unwrap();
-    assert!(published.success());
+    let server = server(&listener);
+    assert!(publish(&server, "2s").wait().unwrap().success());
     let (headers, body) = take(&listener, "500 Oh");
     check(&headers, &body, "recording-finished", "1");
     let (headers, body) = take(&listener, "204 Fine");
@@ -81,4 +86,53 @@ fn end_of_a_recording_is_told_until_it_is_taken_and_again_when_asked() {
         let (headers, body) = take(&listener, "200 Fine");
         check(&headers, &body, event, n);
     }
+}
+
+#[test]
+fn what_a_power_cut_left_is_told_after_the_start_and_what_was_not_taken_again_after_another() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut server = server(&listener);
+    let mut camera = publish(&server, "60s");
+    let cut = until("a second on the disk", || {
+        let room = server.get("/api/rooms/team").json();
+        (room["recording"]["duration_ms"].as_u64()? > 1_000)
+            .then(|| room["recording"]["id"].as_str().unwrap().to_owned())
+    });
+    server.cut();
+    camera.kill().unwrap();
+    camera.wait().unwrap();
+    // Another one of which nothing can be saved.
+    let lost = "01920000-0000-7000-8000-000000000001";
+    let folder = server.recordings().join(lost);
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("pabcdefghij-camera-1.webm.part"), [0xAB; 5_000]).unwrap();
+    let manifest = json!({"version": 1, "id": lost, "room": "team", "state": "recording",
+        "started_at": "2026-11-20T10:00:00Z", "participants": [], "files": [{"file": "pabcdefghij-camera-1.webm",
+            "participant": "pabcdefghij", "name": "Ada", "source": "camera", "open": true}]});
+    std::fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
+    server.start_again();
+    let (headers, first) = take(&listener, "503 Not now");
+    assert_eq!(headers["reelay-delivery"], "1");
+    until("both are kept", || (server.get("/api/webhooks").json()["events"].as_array()?.len() == 2).then_some(()));
+    server.cut();
+    // Taken by nobody, so it is the first one once more, and in the same words.
+    server.start_again();
+    let (headers, body) = take(&listener, "200 Fine");
+    assert_eq!((headers["reelay-delivery"].as_str(), &body), ("1", &first));
+    let (next, second) = take(&listener, "200 Fine");
+    let mut told = HashMap::new();
+    for (headers, body, n) in [(headers, body, "1"), (next, second, "2")] {
+        let event = headers["reelay-event"].clone();
+        told.insert(event.clone(), check(&headers, &body, &event, n)["recording"].clone());
+    }
+    let (repaired, failed) = (&told["recording-repaired"], &told["recording-failed"]);
+    assert_eq!((repaired["id"].as_str(), repaired["state"].as_str()), (Some(cut.as_str()), Some("recovered")));
+    assert_eq!((failed["id"].as_str(), failed["state"].as_str()), (Some(lost), Some("failed")), "{failed}");
+    let count = || server.get("/api/webhooks").json()["targets"][0]["done"].clone();
+    until("both are taken", || (count() == 2).then_some(()));
+    // A further start tells nothing anew.
+    server.cut();
+    server.start_again();
+    let state = server.get("/api/webhooks").json();
+    assert_eq!((state["events"].as_array().unwrap().len(), &state["targets"][0]["done"]), (2, &json!(2)), "{state}");
 }
