@@ -125,10 +125,10 @@ impl Shard {
     /// Reads a few batches; true when there may be more.
     fn read(&mut self) -> bool {
         for _ in 0..BATCHES {
-            let now = Instant::now();
             let core = &mut self.core;
-            match self.socket.recv(&mut self.buffers, |route, bytes| core.on_datagram(now, route, bytes)) {
-                Ok(_) => core.settle(now),
+            let take = |now: Instant, route: Route, bytes: &mut [u8]| core.on_datagram(now, route, bytes);
+            match self.socket.recv(&mut self.buffers, Instant::now, take) {
+                Ok(now) => core.settle(now),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 // An ICMP error of an earlier datagram; the next read goes on.
                 Err(_) => {}
