@@ -13,6 +13,8 @@ use super::*;
 mod begin;
 #[path = "feed_tests/hours.rs"]
 mod hours;
+#[path = "feed_tests/stalls.rs"]
+mod stalls;
 
 /// A sender in virtual time. True time is microseconds since the call began; every payload carries it.
 #[derive(Debug, Clone)]

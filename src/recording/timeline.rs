@@ -121,7 +121,7 @@ impl Timeline {
             self.fill_before(at, hole_us, frame.lost_before);
             if self.is_surplus(at, &frame) {
                 self.counters.surplus += 1;
-                self.audio.stamp_end = at + duration_us;
+                self.audio.stamp_end = self.audio.stamp_end.max(at + duration_us);
                 return true;
             }
         } else {
@@ -131,7 +131,8 @@ impl Timeline {
         self.audio.ahead_us = 0;
         self.audio.line.was_off = None;
         self.audio.sound_end = self.audio.sound_end + duration_us;
-        self.audio.stamp_end = at + duration_us;
+        // What overlaps silence ends in it.
+        self.audio.stamp_end = self.audio.stamp_end.max(at + duration_us);
         self.audio.line.push(at, block(Kind::Audio, frame, duration_us));
         true
     }
@@ -215,7 +216,7 @@ impl Timeline {
     pub fn poll(&mut self, now: MediaTime) -> Option<Block> {
         self.base?;
         let kind = self.first_line()?;
-        let at = self.line(kind).queue.front()?.0;
+        let (at, _) = self.due(kind)?;
         let other = if kind == Kind::Audio { Kind::Video } else { Kind::Audio };
         if self.has(other) && self.line(other).queue.is_empty() {
             if self.line(other).passed(now) < at {
@@ -333,6 +334,9 @@ impl Timeline {
             None => lag.max(0),
         };
         let cause = if lost > 0 { "loss" } else { self.audio.line.why_quiet() };
+        // Where time jumped, what is left of it would be a hole.
+        let torn = lag.min(at - self.audio.stamp_end);
+        let fill = if torn - fill >= TORN_US { torn } else { fill };
         if fill >= SHORTEST_US {
             self.fill_audio(fill.min(lag.max(0) + FILL_US), cause);
         }
@@ -448,9 +452,19 @@ impl Timeline {
         Some(block)
     }
 
+    /// Where the next block of a track would go now, and where it belongs: many late ones in a row, a millisecond each, go
+    /// on into a time in which the other track has its own.
+    fn due(&self, kind: Kind) -> Option<(MediaTime, MediaTime)> {
+        let line = self.line(kind);
+        let (at, _) = line.queue.front()?;
+        let after_own = line.last_ms.map(|last| last + 1);
+        let floor = after_own.max(self.last_ms).zip(self.base);
+        let first = floor.map(|(ms, base)| base + i64::try_from(ms * 1_000).unwrap_or(i64::MAX));
+        Some((first.map_or(*at, |first| first.max(*at)), *at))
+    }
+
     fn first_line(&self) -> Option<Kind> {
-        let head = |kind| self.line(kind).queue.front().map(|(at, _)| *at);
-        match (head(Kind::Audio), head(Kind::Video)) {
+        match (self.due(Kind::Audio), self.due(Kind::Video)) {
             (Some(audio), Some(video)) => Some(if video <= audio { Kind::Video } else { Kind::Audio }),
             (Some(_), None) => Some(Kind::Audio),
             (None, Some(_)) => Some(Kind::Video),
@@ -488,6 +502,8 @@ const FILL_US: i64 = 20_000;
 /// No hole is longer than a recording.
 const MAX_FILL_US: i64 = 48 * 3_600 * 1_000_000;
 const SHORTEST_US: i64 = 2_500;
+/// A hole that is not a clock's drift: that opens by less than a hundredth of the time.
+const TORN_US: i64 = 5_000;
 /// So much sound too much is left out: of silence soon, of anything else before somebody sees it.
 const SURPLUS_QUIET_US: i64 = 20_000;
 const SURPLUS_US: i64 = 32_000;
