@@ -110,15 +110,24 @@ impl SenderClock {
             }
         }
         if self.tie.is_none() && self.lines.iter().flatten().all(|line| line.fit.is_ready()) {
-            self.tie = self.lowest_tie().or_else(|| self.estimated_tie());
+            let lowest = self.lowest_tie().or_else(|| self.estimated_tie());
+            // Sound stays where it is, if that will do: moved earlier it would lose packets.
+            self.tie =
+                lowest.map(|lowest| self.sounds_tie().map_or(lowest, |tie| tie.clamp(lowest, lowest + TIE_SLACK)));
             self.tie_moved_us = arrival_us;
         }
     }
 
-    /// Frames come that belong where silence stands by now: RTP time has fallen behind for good, as when a busy sender loses
-    /// sound before it counts it. What was known of this clock is forgotten, and the next frame goes where arrivals say.
-    pub fn fell_behind(&mut self, kind: Kind) {
+    /// Since `since_us` frames come that belong where silence stands by now. Where all that arrived meanwhile was as late,
+    /// RTP time has fallen behind for good, as when a busy sender loses sound before it counts it: what was known of this
+    /// clock is forgotten, and the next frame goes where arrivals say. Packets that a line held back, or that were sent
+    /// again, are only late themselves.
+    pub fn fell_behind(&mut self, kind: Kind, since_us: i64) {
         let Some(line) = &mut self.lines[kind as usize] else { return };
+        let is_late = |raw: f64| line.offset.is_some_and(|offset| raw - offset > JUMP_US);
+        if !line.moment.lowest_since(since_us).is_some_and(is_late) {
+            return;
+        }
         line.minute.clear();
         line.while_ago.clear();
         line.ties.clear();
@@ -206,8 +215,15 @@ impl SenderClock {
         self.lines.iter().flatten().filter_map(of).min_by(f64::total_cmp)
     }
 
+    /// What the tie would have to be for sound to stay where it is.
+    fn sounds_tie(&self) -> Option<f64> {
+        let line = self.lines[Kind::Audio as usize].as_ref()?;
+        Some(line.offset? + line.mapped_rtp_us as f64 - line.ntp(line.mapped_rtp_us)?)
+    }
+
     fn move_tie(&mut self, now_us: i64) {
-        let (Some(tie), Some(target)) = (self.tie, self.lowest_tie()) else { return };
+        let (Some(tie), Some(lowest)) = (self.tie, self.lowest_tie()) else { return };
+        let target = tie.clamp(lowest, lowest + TIE_SLACK);
         let most = (now_us - self.tie_moved_us).max(0) as f64 * SLEW;
         self.tie = Some(tie + (target - tie).clamp(-most, most));
         self.tie_moved_us = self.tie_moved_us.max(now_us);
@@ -361,6 +377,10 @@ impl LowestOf {
         }
     }
 
+    fn lowest_since(&self, since_us: i64) -> Option<f64> {
+        self.rising.iter().find(|(at, _)| *at >= since_us).map(|(_, value)| *value)
+    }
+
     fn lowest(&self) -> Option<f64> {
         self.rising.front().map(|(_, value)| *value)
     }
@@ -381,6 +401,9 @@ fn signed_us(ntp: NtpTime, base: NtpTime) -> i64 {
 const SLEW: f64 = 0.005;
 const FIRST_PACKETS: u32 = 50;
 const FIRST_WAIT_US: i64 = 1_000_000;
+/// A sender's first packets may all be late. So much later than the fastest is not corrected: against the files of others it
+/// does not matter, and each 20 ms that a file moves back cost a packet of sound.
+const TIE_SLACK: f64 = 60_000.0;
 /// So long the line through the last reports is followed without another one.
 const FRESH_US: i64 = 120_000_000;
 const FIT_SPAN_US: i64 = 60_000_000;

@@ -31,8 +31,8 @@ pub struct Feed {
     keyframes: KeyframePolicy,
     counters: FeedCounters,
     first_arrival_us: Option<i64>,
-    /// Packets of sound in a row whose place silence has taken.
-    displaced: u32,
+    /// Since when silence has taken the place of each packet of sound.
+    displaced_us: Option<i64>,
 }
 
 /// Numbers of one file.
@@ -109,7 +109,7 @@ impl Feed {
             keyframes: KeyframePolicy::default(),
             counters: FeedCounters::default(),
             first_arrival_us: None,
-            displaced: 0,
+            displaced_us: None,
         }
     }
 
@@ -433,10 +433,12 @@ impl Feed {
             let hole = track.ended_at.map(|ended| RtpTime(frame.time.0 - ended.0).to_us(hz));
             track.ended_at = Some(RtpTime(frame.time.0 + i64::from(frame.samples)));
             let has_place = self.timeline.push_audio(at, frame, hole);
-            self.displaced = if has_place { 0 } else { self.displaced + 1 };
-            if self.displaced >= DISPLACED_RUN {
-                self.displaced = 0;
-                self.clock.fell_behind(kind);
+            if has_place {
+                self.displaced_us = None;
+            } else if now_us - *self.displaced_us.get_or_insert(now_us) >= DISPLACED_US
+                && let Some(since_us) = self.displaced_us.take()
+            {
+                self.clock.fell_behind(kind, since_us);
             }
         }
     }
@@ -479,8 +481,8 @@ const MUTED_SILENT_US: i64 = 300_000;
 const AHEAD_US: i64 = 3_000_000;
 const BEHIND_US: i64 = 60_000_000;
 const STRAGGLERS_US: i64 = 2_000_000;
-/// So many packets of sound in a row without a place are no stragglers.
-const DISPLACED_RUN: u32 = 10;
+/// Packets of sound that have no place for so long are no stragglers.
+const DISPLACED_US: i64 = 400_000;
 const RETURN_RUN: u32 = 8;
 
 #[cfg(test)]

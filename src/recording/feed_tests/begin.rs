@@ -30,3 +30,25 @@ fn pictures_that_wait_for_their_place_come_before_black_ones() {
         assert_eq!(feed.timeline().clamps, 0, "{begins_ms}");
     }
 }
+
+#[test]
+fn first_packets_that_are_late_cost_no_sound_later() {
+    let mut call = Call::both();
+    let mut lists = vec![
+        audio().send(0, 60 * SECOND, call.zero, &steady, 61),
+        video().send(0, 60 * SECOND, call.zero, &steady, 62),
+    ];
+    for arrival in lists.iter_mut().flatten().filter(|arrival| arrival.at_us < 1_200_000) {
+        arrival.at_us += 55_000;
+        if let TapItem::Packet(packet) = &mut arrival.item {
+            packet.arrival += Duration::from_millis(55);
+        }
+    }
+    let arrivals = merged(lists);
+    call.run(&arrivals, 62 * SECOND);
+    let (blocks, feed) = call.finish();
+    assert_eq!((real(&blocks, Kind::Audio).len(), feed.timeline().surplus), (3_000, 0));
+    let last = |kind| error_ms(real(&blocks, kind).last().expect("there is one"));
+    assert!((last(Kind::Audio) - last(Kind::Video)).abs() < 20.0);
+    assert!(sound_lag_ms(&blocks).abs() <= 25.0, "{}", sound_lag_ms(&blocks));
+}

@@ -77,3 +77,36 @@ fn a_sender_that_stands_still_for_any_time_leaves_no_hole_in_the_sound() {
         check_sound(&blocks, &format!("seed {seed}"));
     }
 }
+
+#[test]
+fn sound_after_a_line_stood_still_is_where_it_belongs() {
+    for (n, stall_ms) in [500, 1_500, 2_500, 3_000, 4_000, 9_000].into_iter().enumerate() {
+        // What was sent meanwhile comes at once, later by being sent again, or never.
+        for kept in 0..3 {
+            let mut call = Call::both();
+            let (from, to) = (6 * SECOND, 6 * SECOND + stall_ms * 1_000);
+            let mut lists = vec![
+                audio().send(0, 25 * SECOND, call.zero, &steady, n as u64),
+                Source { every: 30, ..video() }.send(0, 25 * SECOND, call.zero, &steady, n as u64 + 9),
+            ];
+            for list in &mut lists {
+                list.retain(|arrival| kept < 2 || !(from..to).contains(&arrival.at_us));
+                for (n, arrival) in list.iter_mut().enumerate().filter(|(_, at)| (from..to).contains(&at.at_us)) {
+                    let again_us = if kept == 1 { 100_000 + n as i64 % 7 * 60_000 } else { 0 };
+                    delayed(arrival, to + again_us - arrival.at_us);
+                }
+                list.sort_by_key(|arrival| arrival.at_us);
+            }
+            call.run(&merged(lists), 28 * SECOND);
+            let (blocks, feed) = call.finish();
+            let what = format!("{stall_ms} ms, {kept}: {:?} {:?}", feed.timeline(), feed.clock());
+            check_sound(&blocks, &what);
+            for kind in [Kind::Audio, Kind::Video] {
+                let after = |block: &&&Block| true_us(block) > to + 2 * SECOND;
+                for block in real(&blocks, kind).iter().filter(after) {
+                    assert!((-20.0..60.0).contains(&error_ms(block)), "{} ms off, {what}", error_ms(block));
+                }
+            }
+        }
+    }
+}
