@@ -77,11 +77,16 @@ impl Line {
     /// Takes a block.
     pub fn push(&mut self, at: MediaTime, block: Block) {
         // Clocks may go back a little when they are corrected; the order of frames stands. Where many have one time, each
-        // takes a millisecond, and the other track's blocks in between keep their places.
-        let at = self.pushed.map_or(at, |pushed| at.max(pushed + STEP_US));
+        // takes a step, and the other track's blocks in between keep their places.
+        let at = self.pushed.map_or(at, |pushed| at.max(pushed + self.step_ms() as i64 * 1_000));
         debug_assert_eq!(block.kind, self.kind);
         self.pushed = Some(at);
         self.queue.push_back((at, block));
+    }
+
+    /// How much later than the one before a block is at least.
+    pub fn step_ms(&self) -> u64 {
+        if self.kind == Kind::Video { PICTURE_STEP_MS } else { 1 }
     }
 
     /// Why nothing came lately, as far as is known.
@@ -119,8 +124,9 @@ pub fn block(kind: Kind, frame: Frame, duration_us: i64) -> Block {
     }
 }
 
-/// Times in a file are whole milliseconds.
-const STEP_US: i64 = 1_000;
+/// Of pictures that come late and all at once. ffmpeg takes a pause after them for a break of time if it is a thousand times
+/// as long as they are apart.
+const PICTURE_STEP_MS: u64 = 4;
 /// How long after the present a track that is known to send nothing can be passed over.
 pub const QUIET_OFF_US: i64 = 300_000;
 const QUIET_LIVE_US: i64 = 1_000_000;

@@ -440,7 +440,7 @@ impl Timeline {
         let line = self.line_mut(kind);
         let (at, mut block) = line.queue.pop_front()?;
         let wanted = u64::try_from((MediaTime::from_us(at - base)).ms()).unwrap_or(0);
-        let after_own = line.last_ms.map_or(0, |last| last + 1);
+        let after_own = line.last_ms.map_or(0, |last| last + line.step_ms());
         block.time_ms = wanted.max(after_own).max(floor.unwrap_or(0));
         line.last_ms = Some(block.time_ms);
         let moved = block.time_ms - wanted;
@@ -457,7 +457,7 @@ impl Timeline {
     fn due(&self, kind: Kind) -> Option<(MediaTime, MediaTime)> {
         let line = self.line(kind);
         let (at, _) = line.queue.front()?;
-        let after_own = line.last_ms.map(|last| last + 1);
+        let after_own = line.last_ms.map(|last| last + line.step_ms());
         let floor = after_own.max(self.last_ms).zip(self.base);
         let first = floor.map(|(ms, base)| base + i64::try_from(ms * 1_000).unwrap_or(i64::MAX));
         Some((first.map_or(*at, |first| first.max(*at)), *at))
