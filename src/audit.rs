@@ -31,6 +31,8 @@ pub enum Action {
     WatchedLive,
     /// Saved a file, a clip or an export.
     Downloaded,
+    /// Made a link to a span of a recording.
+    Shared,
     /// Put a recording into the trash.
     Deleted,
     /// Took one out of it.
@@ -100,7 +102,7 @@ pub struct Entry {
     pub n: u64,
     /// RFC 3339, UTC.
     pub at: String,
-    /// What was done: `opened`, `watched`, `watched-live`, `downloaded`, `deleted`, `restored`, `erased`, `kept`,
+    /// What was done: `opened`, `watched`, `watched-live`, `downloaded`, `shared`, `deleted`, `restored`, `erased`, `kept`,
     /// `released`, `muted`, `removed`, `ended`, `rights-changed` or `token-made`.
     #[schema(value_type = String)]
     pub action: Action,

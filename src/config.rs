@@ -169,6 +169,8 @@ pub struct Auth {
     pub renew_warning: Span,
     /// How long a signed media URL works.
     pub media_url_lifetime: Span,
+    /// How long a link to a shared span works.
+    pub share_lifetime: Span,
 }
 
 /// How much is enough. Each refusal names the setting.
@@ -367,6 +369,7 @@ impl Default for Auth {
             max_lifetime: Span::from_secs(24 * 3600),
             renew_warning: Span::from_secs(60),
             media_url_lifetime: Span::from_secs(2 * 3600),
+            share_lifetime: Span::from_secs(30 * 24 * 3600),
         }
     }
 }

@@ -24,14 +24,22 @@ impl Auth {
     /// `path` with a signature that holds for the set time from `now`; unchanged on an open server.
     /// `path` is without query; what the caller appends is not covered.
     pub fn sign_url(&self, path: &str, now: SystemTime) -> String {
-        let Some(key) = &self.key else {
-            return path.to_owned();
-        };
-        let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default() + self.media_url_lifetime;
+        self.sign(path, now, self.media_url_lifetime).map_or_else(|| path.to_owned(), |query| format!("{path}?{query}"))
+    }
+
+    /// How long a signed media URL works.
+    pub fn media_url_lifetime(&self) -> Duration {
+        self.media_url_lifetime
+    }
+
+    /// The query with a signature over `text` for so long; `None` on an open server.
+    pub fn sign(&self, text: &str, now: SystemTime, lifetime: Duration) -> Option<String> {
+        let key = self.key.as_ref()?;
+        let seconds = now.duration_since(UNIX_EPOCH).unwrap_or_default() + lifetime;
         // Rounded up to a minute: the same file keeps its URL, and a browser its cache, for that long.
         let exp = (seconds.as_secs() / ROUND_SECONDS + 1) * ROUND_SECONDS;
-        let sig = URL_SAFE_NO_PAD.encode(hmac::sign(&key.media, &text(path, exp)));
-        format!("{path}?exp={exp}&sig={sig}")
+        let sig = URL_SAFE_NO_PAD.encode(hmac::sign(&key.media, &covered(text, exp)));
+        Some(format!("exp={exp}&sig={sig}"))
     }
 
     /// Whether the request carries a valid signature for `path`. `Ok(false)`: it carries none, ask for a token.
@@ -47,7 +55,7 @@ impl Auth {
         };
         let bad = || Refusal::new(ErrorCode::Unauthorized, "the link is not valid");
         let sig = URL_SAFE_NO_PAD.decode(sig).map_err(|_| bad())?;
-        hmac::verify(&key.media, &text(path, exp), &sig).map_err(|_| bad())?;
+        hmac::verify(&key.media, &covered(path, exp), &sig).map_err(|_| bad())?;
         if now.duration_since(UNIX_EPOCH).unwrap_or_default() > Duration::from_secs(exp) {
             return Err(Refusal::new(ErrorCode::TokenExpired, "the link is over; load the page again"));
         }
@@ -61,7 +69,7 @@ pub(super) fn derive(key: &str) -> hmac::Key {
     hmac::Key::new(hmac::HMAC_SHA256, hmac::sign(&token_key, b"reelay media url 1").as_ref())
 }
 
-fn text(path: &str, exp: u64) -> Vec<u8> {
+fn covered(path: &str, exp: u64) -> Vec<u8> {
     format!("{exp} {path}").into_bytes()
 }
 

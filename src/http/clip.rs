@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, Method};
+use axum::http::{HeaderMap, Method, Uri};
 use axum::response::Response;
 use reelay_signaling::ErrorCode;
 use serde::Deserialize;
@@ -14,8 +14,8 @@ use utoipa_axum::routes;
 use super::app::App;
 use super::content::Content;
 use super::error::{Problem, ProblemBody, Query};
-use super::files::download_name;
-use super::segment::{Door, MediaRequest, Segment, on_disk};
+use super::files::{PART_BYTES, download_name};
+use super::segment::{Door, MediaRequest, Segment, has_flag, on_disk};
 use crate::recording::clip::{Clip, ClipError, cut};
 use crate::recording::clusters::Clusters;
 
@@ -82,9 +82,11 @@ async fn clip(
     request: MediaRequest,
     Query(span): Query<Span>,
     method: Method,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let span = span.checked()?;
+    let cap = has_flag(&uri, "part").then_some(PART_BYTES);
     let segment = Segment::admit(&app, &request, Door::Clip).await?;
     let content = on_disk(move || {
         let open = segment.open()?;
@@ -109,7 +111,7 @@ async fn clip(
         })
     })
     .await?;
-    content.answer(&method, &headers, None)
+    content.answer(&method, &headers, cap)
 }
 
 /// Cuts a span of the recording out of one of its files.

@@ -23,9 +23,10 @@ use super::content::Content;
 use super::error::{Path, Problem, ProblemBody, Query};
 use super::files::harmless;
 use super::markers::standing;
-use super::segment::{Admitted, Asker, Segment, on_disk};
+use super::segment::{Admitted, Asker, Segment, Shared, on_disk};
 use crate::audit::Action;
 use crate::auth::{Grant, SignedQuery};
+use crate::recording::captions;
 use crate::recording::export::zip;
 use crate::recording::levels::SLOT_MS;
 use crate::recording::library::is_active;
@@ -42,7 +43,7 @@ pub(super) fn signed_url(app: &App, id: &RecordingId) -> String {
     app.auth.sign_url(&path(id), std::time::SystemTime::now())
 }
 
-fn path(id: &RecordingId) -> String {
+pub(super) fn path(id: &RecordingId) -> String {
     format!("/api/recordings/{id}/export")
 }
 
@@ -71,6 +72,7 @@ struct ExportRequest {
     id: String,
     span: Span,
     signed: SignedQuery,
+    shared: String,
     asker: Asker,
 }
 
@@ -81,13 +83,14 @@ impl FromRequestParts<App> for ExportRequest {
         let Path(id) = Path::from_request_parts(parts, app).await?;
         let Query(span) = Query::from_request_parts(parts, app).await?;
         let Query(signed) = Query::from_request_parts(parts, app).await?;
-        Ok(Self { id, span, signed, asker: Asker::of(app, parts) })
+        let Query(shared) = Query::<Shared>::from_request_parts(parts, app).await?;
+        Ok(Self { id, span, signed, shared: shared.covered(), asker: Asker::of(app, parts) })
     }
 }
 
 /// A recording as one ZIP
 ///
-/// Manifest, what happened, markers, title and tags, the chat as text, and the files with how loud they are; with `from` and `to` only that span, each file cut at the
+/// Manifest, what happened, markers, title and tags, captions, the chat as text, and the files with how loud they are; with `from` and `to` only that span, each file cut at the
 /// keyframe before it. Nothing is encoded anew. Ranges work, so a broken download goes on where it stopped.
 #[utoipa::path(
     get,
@@ -120,7 +123,7 @@ async fn export(
 ) -> Result<Response, Problem> {
     let span = request.span.checked()?;
     let id: RecordingId = request.id.parse()?;
-    let signed = path(&id);
+    let signed = path(&id) + &request.shared;
     let admitted = Admitted::by(&app, id, &signed, &request.signed, &request.asker, Grant::Download).await?;
     admitted.note(&app, Action::Downloaded, "export");
     if is_active(&admitted.found.state) {
@@ -161,15 +164,23 @@ struct Texts {
     /// Those that were not taken back.
     marks: String,
     notes: Notes,
+    /// By language.
+    captions: Vec<(String, String)>,
 }
 
 impl Texts {
     fn read(shelf: &Shelf, id: &RecordingId) -> Self {
         let marks = shelf.marks(id);
+        let folder = shelf.folder(id, Place::Shown);
+        let read = |language: String| {
+            let text = std::fs::read_to_string(captions::path_of(&folder, &language)?).ok()?;
+            Some((language, text))
+        };
         Self {
+            captions: captions::languages(&folder).into_iter().filter_map(read).collect(),
             events: shelf.events(id, Place::Shown),
             marks: standing(&marks).iter().map(|(_, line)| format!("{line}\n")).collect(),
-            notes: Notes::read(&shelf.folder(id, Place::Shown)),
+            notes: Notes::read(&folder),
         }
     }
 }
@@ -191,12 +202,14 @@ fn lay_out(manifest: &mut Value, segments: &[Segment], texts: &Texts, span: Span
     }
     let read = |text: &str| -> Vec<Value> { text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect() };
     let (mut lines, mut marks) = (read(&texts.events), read(&texts.marks));
+    let mut captions = texts.captions.clone();
     if !is_whole {
         let base_ms = parts.iter().map(|part| part.offset_ms).min().unwrap_or(0);
         let end_ms = parts.iter().map(|part| part.offset_ms + part.duration_ms).max().unwrap_or(0);
         move_manifest(manifest, &parts, base_ms, end_ms);
         move_lines(&mut lines, base_ms, end_ms);
         move_lines(&mut marks, base_ms, end_ms);
+        captions.iter_mut().for_each(|(_, text)| *text = captions::span(text, base_ms, end_ms));
     }
     let folder = manifest["id"].as_str().unwrap_or("recording").to_owned();
     let chat: String = lines.iter().filter_map(chat_line).collect();
@@ -210,6 +223,9 @@ fn lay_out(manifest: &mut Value, segments: &[Segment], texts: &Texts, span: Span
         (format!("{folder}/notes.json"), bytes(notes)),
         (format!("{folder}/chat.txt"), bytes(chat)),
     ];
+    for (language, text) in captions {
+        entries.push((format!("{folder}/{}/{language}.vtt", captions::FOLDER), bytes(text)));
+    }
     for part in parts {
         let levels = std::path::Path::new(&part.file).with_extension("levels");
         entries.push((format!("{folder}/{}", levels.display()), part.levels));
@@ -219,11 +235,11 @@ fn lay_out(manifest: &mut Value, segments: &[Segment], texts: &Texts, span: Span
     zip(&entries, ended_at(manifest)).map_err(Problem::internal)
 }
 
-/// One file of the archive, in time of the recording.
-struct Part {
-    file: String,
-    offset_ms: u64,
-    duration_ms: u64,
+/// One file of a span, in time of the recording.
+pub(super) struct Part {
+    pub(super) file: String,
+    pub(super) offset_ms: u64,
+    pub(super) duration_ms: u64,
     content: Splice,
     levels: Splice,
 }
@@ -239,7 +255,7 @@ fn whole(segment: &Segment) -> Result<Part, Problem> {
     })
 }
 
-fn clipped(segment: &Segment, span: Span) -> Result<Part, Problem> {
+pub(super) fn clipped(segment: &Segment, span: Span) -> Result<Part, Problem> {
     let clip = clip_of(segment, span)?;
     Ok(Part {
         file: segment.name.as_str().to_owned(),
@@ -263,7 +279,7 @@ fn levels(segment: &Segment, from_ms: u64, to_ms: u64) -> Splice {
 }
 
 /// Lines of a span, in its time. Who spoke as it began is said at its beginning.
-fn move_lines(lines: &mut Vec<Value>, base_ms: u64, end_ms: u64) {
+pub(super) fn move_lines(lines: &mut Vec<Value>, base_ms: u64, end_ms: u64) {
     let speaking = lines.iter().rev().find(|line| line["type"] == "speaking" && time_of(line) < base_ms).cloned();
     lines.retain(|line| (base_ms..end_ms).contains(&time_of(line)));
     lines.splice(0..0, speaking);
@@ -271,7 +287,7 @@ fn move_lines(lines: &mut Vec<Value>, base_ms: u64, end_ms: u64) {
 }
 
 /// The manifest of a span: its times begin anew, and what was measured over the whole file goes.
-fn move_manifest(manifest: &mut Value, parts: &[Part], base_ms: u64, end_ms: u64) {
+pub(super) fn move_manifest(manifest: &mut Value, parts: &[Part], base_ms: u64, end_ms: u64) {
     if let Some(Value::Array(files)) = manifest.get_mut("files") {
         files.retain_mut(|file| {
             let Some(part) = parts.iter().find(|part| file["file"] == *part.file) else { return false };
@@ -321,7 +337,7 @@ fn bytes(text: String) -> Splice {
 
 fn etag(admitted: &Admitted, segments: &[Segment], texts: &Texts, span: Span) -> String {
     let mut hasher = DefaultHasher::new();
-    (&admitted.found.manifest, &texts.events, &texts.marks, span.from, span.to).hash(&mut hasher);
+    (&admitted.found.manifest, &texts.events, &texts.marks, &texts.captions, span.from, span.to).hash(&mut hasher);
     for segment in segments {
         segment.open().ok().and_then(|open| segment.etag(&open)).hash(&mut hasher);
     }

@@ -111,7 +111,8 @@ pub(super) fn harmless(text: &str) -> String {
     text.trim_matches(|c: char| c == '.' || c.is_whitespace()).to_owned()
 }
 
-const PART_BYTES: u64 = 2 * 1024 * 1024;
+/// What a 206 for a player has at most: a browser opens six connections, and each element holds one.
+pub(super) const PART_BYTES: u64 = 2 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

@@ -5,6 +5,7 @@ mod app;
 mod assets;
 mod audit;
 mod caller;
+mod captions;
 mod clip;
 mod clusters;
 mod content;
@@ -29,6 +30,7 @@ mod recordings;
 mod retention;
 mod rooms;
 mod segment;
+mod share;
 mod signal;
 mod thumb;
 mod webhooks;
@@ -65,6 +67,8 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(clusters::routes())
         .merge(clip::routes())
         .merge(export::routes())
+        .merge(share::routes())
+        .merge(captions::routes())
         .merge(jobs::routes())
         .merge(playback::routes())
         .merge(thumb::routes())

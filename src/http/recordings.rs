@@ -17,8 +17,8 @@ use utoipa_axum::routes;
 
 use super::app::App;
 use super::error::{Path, Problem, ProblemBody, Query};
-use super::segment::{Door, problem};
-use super::{events, export};
+use super::segment::{Door, on_disk, problem};
+use super::{captions, events, export};
 use crate::audit::{Action, By, To};
 use crate::auth::{Caller, Grant};
 use crate::recording::catalog::{Filter, Scope};
@@ -120,15 +120,19 @@ struct ManifestAnswer {
     keep: bool,
     /// All of it as one ZIP; missing without the grant `download`.
     export_url: Option<String>,
+    /// Where to make links to a span of it; missing without the grant `download`.
+    share_url: Option<String>,
     /// By name of the file.
     media: BTreeMap<String, MediaUrls>,
+    /// Languages that there are captions in; missing when there are none.
+    captions: Option<Vec<captions::Captions>>,
     /// Where to add markers, for who may.
     markers_url: Option<String>,
 }
 
 /// An object whose fields `recordings/README.md` describes.
 #[derive(ToSchema)]
-struct Object {}
+pub(super) struct Object {}
 
 /// Where the media of a file is, signed where keys are on.
 #[derive(Debug, Serialize, ToSchema)]
@@ -221,8 +225,16 @@ async fn manifest(
     let media: BTreeMap<&str, MediaUrls> = names.map(|name| (name, urls(&app, &id, name, may_download))).collect();
     let media = serde_json::to_value(media).map_err(Problem::internal)?;
     manifest.insert("media".into(), media);
+    let captions = {
+        let (app, id) = (app.clone(), id.clone());
+        on_disk(move || Ok(captions::listed(&app, &id))).await?
+    };
+    if !captions.is_empty() {
+        manifest.insert("captions".into(), serde_json::to_value(captions).map_err(Problem::internal)?);
+    }
     if may_download {
         manifest.insert("export_url".into(), export::signed_url(&app, &id).into());
+        manifest.insert("share_url".into(), format!("/api/recordings/{id}/share").into());
     }
     if caller.allows(Grant::Record, room.as_ref()) {
         manifest.insert("markers_url".into(), format!("/api/recordings/{id}/markers").into());

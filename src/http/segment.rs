@@ -169,9 +169,10 @@ impl Segment {
     pub(super) async fn admit(app: &App, request: &MediaRequest, door: Door) -> Result<Self, Problem> {
         let id: RecordingId = request.id.parse()?;
         let name: FileName = request.file.parse()?;
-        let signed = door.path(&id, name.as_str());
+        let signed = format!("{}{}", door.path(&id, name.as_str()), request.shared);
         let admitted = Admitted::by(app, id, &signed, &request.query, &request.asker, door.grant()).await?;
         match door {
+            Door::Clip if !request.shared.is_empty() => admitted.note(app, Action::Watched, name.as_str()),
             Door::Play | Door::Live => admitted.note(app, Action::Watched, name.as_str()),
             Door::Download | Door::Clip => admitted.note(app, Action::Downloaded, name.as_str()),
             Door::Index | Door::Thumb => {}
@@ -296,7 +297,32 @@ pub(super) struct MediaRequest {
     id: String,
     file: String,
     query: SignedQuery,
+    /// What the signature covers besides the path: see `Shared`.
+    shared: String,
     asker: Asker,
+}
+
+/// With `shared` in its query an address is signed for one span only.
+#[derive(Debug, Deserialize)]
+pub(super) struct Shared {
+    shared: Option<String>,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+impl Shared {
+    /// What such a signature covers besides the path; empty for other addresses.
+    pub(super) fn covered(&self) -> String {
+        match (&self.shared, &self.from, &self.to) {
+            (None, ..) => String::new(),
+            (_, from, to) => covered_span(from.as_deref().unwrap_or(""), to.as_deref().unwrap_or("")),
+        }
+    }
+}
+
+/// What the signature of a shared span covers besides the path.
+pub(super) fn covered_span(from: impl std::fmt::Display, to: impl std::fmt::Display) -> String {
+    format!(" shared {from}-{to}")
 }
 
 /// Who asks: a token, if they have one, and where they are.
@@ -333,7 +359,8 @@ impl FromRequestParts<App> for MediaRequest {
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let super::error::Path((id, file)) = super::error::Path::from_request_parts(parts, app).await?;
         let super::error::Query(query) = super::error::Query::from_request_parts(parts, app).await?;
-        Ok(Self { id, file, query, asker: Asker::of(app, parts) })
+        let super::error::Query(shared) = super::error::Query::<Shared>::from_request_parts(parts, app).await?;
+        Ok(Self { id, file, query, shared: shared.covered(), asker: Asker::of(app, parts) })
     }
 }
 

@@ -8,10 +8,10 @@ use std::path::Path;
 use reelay_signaling::ParticipantId;
 use serde_json::Value;
 
-use super::hash;
 use super::manifest::Manifest;
 use super::storage::{Disk, Storage};
 use super::store::{self, ReadError, Sureness};
+use super::{captions, hash};
 use crate::webm::index;
 
 /// What an erasure did.
@@ -62,6 +62,10 @@ pub fn erase(folder: &Path, participant: &ParticipantId) -> Result<Option<Erased
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             file => replace(&path, &kept_of(file?, |line| without(&gone, line))?)?,
         }
+    }
+    for path in captions::languages(folder).iter().filter_map(|language| captions::path_of(folder, language)) {
+        let kept = captions::without(&fs::read_to_string(&path)?, &gone.names);
+        if kept.is_empty() { remove(&path)? } else { replace(&path, kept.as_bytes())? }
     }
     for person in manifest.participants.iter_mut().filter(|person| gone.stays.contains(&person.id)) {
         (person.name, person.person, person.recorded) = (String::new(), String::new(), false);
@@ -197,6 +201,11 @@ mod tests {
         ];
         fs::write(folder.join(MARKS), marks.map(|mark| mark.to_string() + "\n").concat()).unwrap();
 
+        fs::create_dir(folder.join(captions::FOLDER)).unwrap();
+        let said = |name: &str| format!("00:01.000 --> 00:02.000\n<v {name}>{name} speaks\n\n");
+        let captions = captions::path_of(&folder, "en").unwrap();
+        fs::write(&captions, format!("WEBVTT\n\n{}{}", said("Ada"), said("Bo"))).unwrap();
+
         let erased = erase(&folder, &"pcccccccccc".parse().unwrap()).unwrap().unwrap();
         assert_eq!((erased.files, erased.manifest.files.len(), erased.manifest.duration_ms), (2, 1, 9));
         assert_eq!(erased.manifest.by, None);
@@ -206,6 +215,7 @@ mod tests {
         assert_eq!(
             left,
             [
+                "captions",
                 "events.jsonl",
                 "manifest.json",
                 "marks.jsonl",
@@ -219,6 +229,8 @@ mod tests {
             assert!(!text.contains("Ada") && !text.contains("\"ada\"") && !text.contains("secret"), "{text}");
             assert!(text.contains("bo"));
         }
+        let captions = fs::read_to_string(captions).unwrap();
+        assert!(captions.contains("Bo speaks") && !captions.contains("Ada"), "{captions}");
         let marks = fs::read_to_string(folder.join(MARKS)).unwrap();
         assert!(marks.contains("kept") && marks.contains("nobody's"), "{marks}");
         // Again, and for somebody who was never there.

@@ -1,6 +1,7 @@
 //! Recording: from the items of a tap to whole WebM files, and the life of a recording from start to stop.
 //! Knows rooms only as keys and people only as ids; never makes a publisher wait.
 
+pub mod captions;
 pub mod catalog;
 pub mod clip;
 pub mod clusters;

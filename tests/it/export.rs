@@ -15,11 +15,11 @@ use serde_json::{Value, json};
 use crate::harness::{Server, until, until_within};
 use crate::webm_judges;
 
-const ID: &str = "0192abcd-0000-7000-8000-000000000001";
-const FILES: [(&str, u64, u64); 2] = [("pabcdefghij-camera-1.webm", 0, 5), ("p234567abcd-camera-1.webm", 4_000, 2)];
+pub const ID: &str = "0192abcd-0000-7000-8000-000000000001";
+pub const FILES: [(&str, u64, u64); 2] = [("pabcdefghij-camera-1.webm", 0, 5), ("p234567abcd-camera-1.webm", 4_000, 2)];
 
 /// Two people: one for 15 seconds, one from the fourth second on for six.
-fn put(dir: &Path) {
+pub fn put(dir: &Path) {
     let folder = dir.join(ID);
     fs::create_dir(&folder).unwrap();
     let mut files = Vec::new();
@@ -40,7 +40,8 @@ fn put(dir: &Path) {
     }
     let manifest = json!({"version": 1, "id": ID, "room": "team", "state": "complete", "started_at": "2026-11-20T10:00:00Z",
         "ended_at": "2026-11-20T10:00:15Z", "duration_ms": 15_000, "files": files,
-        "participants": [{"id": "pabcdefghij", "person": "a", "name": "Ada", "joined_ms": 0, "left_ms": 15_000}]});
+        "participants": [{"id": "pabcdefghij", "person": "a", "name": "Ada", "joined_ms": 0, "left_ms": 15_000},
+            {"id": "p234567abcd", "person": "b", "name": "Bo", "joined_ms": 4_000, "left_ms": 10_000}]});
     fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
     let chat = |t_ms: u64, text: &str| {
         json!({"t_ms": t_ms, "at": "", "type": "chat", "name": "Ada", "text": text}).to_string()
@@ -52,6 +53,9 @@ fn put(dir: &Path) {
     let unmark = json!({"type": "unmark", "mark": "wrong"}).to_string();
     let marks = [mark(500, "begin"), mark(6_000, "decision"), mark(6_500, "wrong"), unmark];
     fs::write(folder.join("marks.jsonl"), marks.join("\n") + "\n").unwrap();
+    fs::create_dir(folder.join("captions")).unwrap();
+    fs::write(folder.join("captions/en.vtt"), "WEBVTT\n\n00:07.000 --> 00:08.000\n<v Ada>late\n").unwrap();
+    fs::write(folder.join("captions/not a language.vtt"), "x").unwrap();
     fs::write(folder.join("notes.json"), json!({"title": "Budget", "tags": ["board"]}).to_string()).unwrap();
 }
 
@@ -119,6 +123,17 @@ fn export_is_a_folder_that_another_server_lists_and_plays() {
             |server: &Server| fs::read(server.recordings().join(ID).join(name).with_extension("levels")).unwrap();
         assert_eq!(levels(&again), levels(&first), "{name}");
     }
+    let captions = again.get(&format!("/api/recordings/{ID}")).json()["captions"].clone();
+    let url = format!("/api/recordings/{ID}/captions/en");
+    assert_eq!(captions, json!([{"language": "en", "url": url}]));
+    let text = again.get(&url);
+    assert_eq!((text.status, text.header("content-type")), (200, "text/vtt; charset=utf-8"));
+    assert_eq!(text.header("x-content-type-options"), "nosniff");
+    assert!(String::from_utf8(text.body).unwrap().contains("00:07.000 --> 00:08.000\n<v Ada>late"));
+    assert_eq!(again.get(&url.replace("/en", "/de")).status, 404);
+    assert_eq!(again.get(&url.replace("/en", "/..%2f..%2fmanifest")).status, 404);
+    let text = String::from_utf8(unzip(span.body.clone(), "captions/en.vtt")).unwrap();
+    assert!(text.contains("00:00:03.000 --> 00:00:04.000\n<v Ada>late"), "{text}");
     assert_eq!(unzip(span.body.clone(), "chat.txt"), b"0:00:03  Ada: late\n");
 
     let second = server(|dir| {

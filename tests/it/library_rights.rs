@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::harness::{Answer, Server, until};
 use crate::socket::Socket;
 
-const KEY: &str = "0123456789abcdef0123456789abcdef";
+pub const KEY: &str = "0123456789abcdef0123456789abcdef";
 const FILE: &str = "pabcdefghij-camera-1.webm";
 
 fn id(n: u32) -> String {
@@ -28,7 +28,7 @@ fn put(dir: &Path, n: u32, room: &str) {
     fs::write(folder.join("manifest.json"), manifest.to_string()).unwrap();
 }
 
-fn token(room: &str, grants: &[Grant]) -> String {
+pub fn token(room: &str, grants: &[Grant]) -> String {
     let hour = Duration::from_secs(3600);
     let mut given = Grants::default();
     grants.iter().for_each(|grant| grant.add_to(&mut given));
@@ -74,7 +74,8 @@ fn every_door_wants_a_token_that_allows_it() {
     let server = server();
     let (one, two) = (format!("/api/recordings/{}", id(1)), format!("/api/recordings/{}", id(2)));
     let doors = ["files", "index", "live", "thumb"].map(|door| format!("{one}/{door}/{FILE}"));
-    let paths: Vec<&str> = ["/api/recordings", "/api/events", "/metrics", &one]
+    let (share, captions) = (format!("{one}/share"), format!("{one}/captions/en"));
+    let paths: Vec<&str> = ["/api/recordings", "/api/events", "/metrics", &one, &share, &captions]
         .into_iter()
         .chain(doors.iter().map(String::as_str))
         .collect();
@@ -97,6 +98,7 @@ fn every_door_wants_a_token_that_allows_it() {
     let others = [
         ("DELETE", one.clone()),
         ("DELETE", format!("{one}/participants/pabcdefghij")),
+        ("POST", format!("{one}/share")),
         ("POST", format!("{one}/markers")),
         ("DELETE", format!("{one}/markers/x")),
         ("POST", format!("/api/recordings/{}/whep", id(2))),

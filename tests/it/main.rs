@@ -29,6 +29,7 @@ mod publisher;
 mod recorder;
 mod retention;
 mod secure;
+mod share;
 mod short_calls;
 mod signaling;
 mod socket;

@@ -75,6 +75,7 @@ class ReApp extends ReElement {
       watch: this.route.page === "watch" ? w.watch.title(this.route.room) : "",
       library: w.library.title,
       replay: w.replay.title,
+      clip: w.replay.clip,
       test: w.test.title,
       unknown: w.common.name,
     };
@@ -91,6 +92,7 @@ class ReApp extends ReElement {
       case "watch": return html`<re-page-watch .room=${at.room}></re-page-watch>`;
       case "library": return html`<re-page-library></re-page-library>`;
       case "replay": return html`<re-page-replay .recording=${at.recording}></re-page-replay>`;
+      case "clip": return html`<re-page-clip .recording=${at.recording}></re-page-clip>`;
       case "test": return html`<re-page-test></re-page-test>`;
       case "unknown": return this.unknown();
     }

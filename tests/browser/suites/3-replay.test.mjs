@@ -1,6 +1,6 @@
 // Replay over a folder made with ffmpeg: the right frame, everybody in step, links, keys, gaps, hostile names.
 import assert from "node:assert/strict";
-import { rmSync } from "node:fs";
+import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
@@ -42,6 +42,9 @@ before(async () => {
   await makeRecording(folder.path, { n: 3, room: "later", started_at: "2026-03-03T09:00:00Z", people: [{ name: "Ana", segments: [{ offset_ms: 0, duration_ms: 2_000 }] }], extra: { version: 99 } });
   await makeRecording(folder.path, { n: 4, room: "damaged", people: [{ name: "Ana", segments: [{ offset_ms: 0, duration_ms: 5_000 }] }, { name: "Bo", segments: [{ offset_ms: 0, duration_ms: 5_000 }] }] });
   rmSync(join(folder.path, idOf(4), "pabcdefghib-camera-1.webm"));
+  mkdirSync(join(folder.path, ID, "captions"));
+  writeFileSync(join(folder.path, ID, "captions", "en.vtt"), `WEBVTT\n\n00:05.000 --> 00:09.000\n<v Ana>The budget ${HOSTILE}\n`);
+  writeFileSync(join(folder.path, ID, "captions", "zh-Hans.vtt"), "WEBVTT\n\n00:05.000 --> 00:09.000\n<v 陈静>预算\n");
   server = await startServer({ recordings: folder.path });
 });
 after(async () => {
@@ -208,6 +211,29 @@ for (const name of BROWSERS) {
       await over.waitFor();
       await page.getByRole("button", { name: "Show the chat over the picture" }).click();
       await over.waitFor({ state: "detached" });
+      await page.context().close();
+    });
+
+    test("captions are shown when somebody wants them and there are some", { timeout: 120_000 }, async () => {
+      const page = await openReplay(browser, `/recordings/${ID}?t=7`);
+      const over = page.locator("reelay-player .captions");
+      assert.equal(await over.count(), 0);
+      await page.getByRole("combobox", { name: "Captions" }).selectOption("en");
+      await over.getByText(`The budget ${HOSTILE}`, { exact: true }).waitFor();
+      await shoot(page, `replay-captions-${name}`);
+      assert.deepEqual(await scan(page), []);
+      await page.getByRole("combobox", { name: "Captions" }).selectOption({ label: "CC Simplified Chinese" });
+      await over.getByText("预算").waitFor();
+      await seek(page, 9_500);
+      await over.waitFor({ state: "detached" });
+      await seek(page, 6_000);
+      await over.waitFor();
+      await page.getByRole("slider", { name: "Position" }).focus();
+      await page.keyboard.press("c");
+      await over.waitFor({ state: "detached" });
+      await page.goto(`${server.url}/recordings/${EIGHT}`);
+      await page.getByRole("combobox", { name: "Speed" }).waitFor();
+      assert.equal(await page.getByRole("combobox", { name: "Captions" }).count(), 0);
       await page.context().close();
     });
 

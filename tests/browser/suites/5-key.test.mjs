@@ -76,7 +76,15 @@ describe("with a key", () => {
     await page.context().close();
     const stranger = await openPage(chromium, `${server.url}/recordings/${id}#token=${other}`, { media: "none" });
     await stranger.getByText("This recording needs an access link.").waitFor();
-    for (const one of [ana, bo, stranger]) await one.context().close();
+    // A page with a part needs no key of its own, and opens nothing else.
+    const shared = await fetch(`${server.url}/api/recordings/${id}/share`, { method: "POST", body: JSON.stringify({ from: 1_000, to: 3_000 }), headers: { ...bearer(host).headers, "Content-Type": "application/json" } });
+    const part = (await shared.json()).url;
+    const visitor = await openPage(firefox, `${server.url}${part}`, { media: "none" });
+    await until("it plays without a key", () => visitor.evaluate(() => window.reelayTest.clocksOf(window.reelayTest.all("video.shown")).some((clock) => clock !== null)));
+    assert.equal(await visitor.getByRole("link", { name: "Open the whole recording" }).count(), 0);
+    await visitor.goto(`${server.url}${part.replace("to=3000", "to=4000")}`);
+    await visitor.getByText("This link does not work any more.").waitFor();
+    for (const one of [ana, bo, stranger, visitor]) await one.context().close();
   });
 
   test("a link that only listens asks for no device and shows none", { timeout: 120_000 }, async () => {

@@ -101,6 +101,54 @@ for (const name of BROWSERS) {
       assert.ok(length >= 2.9 && length <= 4.1, `${length} s`);
       assert.equal(run("python3", "-m", "zipfile", "-t", join(saved.path, "all.zip")).status, 0);
     });
+
+    test("a part becomes a page of its own that plays, stops, repeats and is kept", { timeout: 120_000 }, async () => {
+      const page = await openPage(browser, `${server.url}/recordings/${id}`, { media: "none" });
+      const share = async (who) => {
+        await page.getByRole("button", { name: "Share", exact: true }).click();
+        await page.getByLabel("From", { exact: true }).fill("0:02");
+        await page.getByLabel("To", { exact: true }).fill("0:04");
+        await page.getByLabel("Who").selectOption({ label: who });
+        await page.evaluate(() => {
+          window.copied = null;
+          Object.defineProperty(navigator, "clipboard", { value: { writeText: async (link) => void (window.copied = link) }, configurable: true });
+        });
+        await page.getByRole("button", { name: "Copy link to a page with only this part" }).click();
+        return until("a link", () => page.evaluate(() => window.copied));
+      };
+      const one = await share("Ana");
+      const all = await share("Everybody");
+      await page.goto(one);
+      await page.getByText("0:02 of", { exact: false }).waitFor();
+      const tiles = () => page.evaluate(() => window.reelayTest.all("figure.tile").length);
+      const now = () => page.evaluate(() => {
+        const { currentTime, paused, seeking, readyState } = window.reelayTest.all("re-media-group")[0];
+        return { at: currentTime, paused, seeking, readyState };
+      });
+      await until("its first picture", async () => (await now()).readyState >= 2 && (await page.evaluate(() => window.reelayTest.clocksOf(window.reelayTest.all("video.shown")).some((clock) => clock !== null))));
+      assert.equal(await tiles(), 1, "Ana alone");
+      assert.equal(await page.getByRole("link", { name: "All recordings" }).count(), 0);
+      const from = (await now()).at;
+      await page.getByRole("button", { name: "Play from the start" }).click();
+      await until("it plays", async () => (await now()).at > from + 0.5);
+      const end = await until("it stops", async () => { const state = await now(); return state.paused && !state.seeking && state; });
+      assert.ok(end.at >= from + 1.9 && end.at < from + 3, `from ${from} to ${end.at}`);
+      await page.getByRole("button", { name: "Repeat" }).click();
+      await page.getByRole("button", { name: "Play from the start" }).click();
+      await until("its second half", async () => (await now()).at > from + 1);
+      await until("it begins anew", async () => { const state = await now(); return !state.paused && state.at < from + 1; });
+      await shoot(page, `clip-${name}`);
+      assert.deepEqual(await scan(page), []);
+      const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Download", exact: true }).click()]);
+      assert.match(download.suggestedFilename(), /Ana.*\.webm$/);
+      await page.goto(all);
+      await until("both", async () => (await tiles()) === 2);
+      await page.getByRole("link", { name: "Open the whole recording" }).click();
+      await page.getByRole("button", { name: "Share", exact: true }).waitFor();
+      await page.goto(`${server.url}/clip/${id}?from=900000`);
+      await page.getByText("This part is not here.").waitFor();
+      await page.context().close();
+    });
   });
 }
 
@@ -143,7 +191,7 @@ test("one person is erased for good, and the others play on", { timeout: 90_000 
   await browser.close();
 });
 
-test("the menu fits every screen", { timeout: 60_000 }, async () => {
+test("menus and the page of a part fit every screen", { timeout: 120_000 }, async () => {
   for (const scheme of ["light", "dark"]) {
     const browser = await launch("chromium", { scheme });
     for (const [size, viewport] of Object.entries(VIEWPORTS)) {
@@ -151,6 +199,15 @@ test("the menu fits every screen", { timeout: 60_000 }, async () => {
       await page.getByRole("button", { name: "More", exact: true }).click();
       await shoot(page, `replay-menu-${scheme}-${size}`);
       assert.deepEqual(await scan(page), [], `${scheme} ${size}`);
+      await page.keyboard.press("Escape");
+      await page.getByRole("button", { name: "Share", exact: true }).click();
+      await shoot(page, `replay-share-${scheme}-${size}`);
+      assert.deepEqual(await scan(page), [], `share ${scheme} ${size}`);
+      await page.goto(`${server.url}/clip/${id}?from=1000&to=3000`);
+      await page.getByRole("button", { name: "Repeat" }).waitFor();
+      await shoot(page, `clip-${scheme}-${size}`);
+      assert.deepEqual(await scan(page), [], `clip ${scheme} ${size}`);
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), `clip ${size}: wider than the screen`);
       await page.context().close();
     }
     await browser.close();

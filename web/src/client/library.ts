@@ -139,6 +139,13 @@ export interface Notes {
   keep: boolean;
 }
 
+/** A link to a span. */
+export interface Shared {
+  url: string;
+  /** When it ends; null where links do not. */
+  expires_at: string | null;
+}
+
 /** What ffmpeg is to make of a recording. */
 export interface Order {
   kind: "movie" | "editor";
@@ -164,6 +171,7 @@ export const recordings = {
     request(`/api/recordings/${encodeURIComponent(id)}/participants/${encodeURIComponent(participant)}`, { method: "DELETE" }),
   mark: (url: string, t_ms: number, text: string): Promise<unknown> => request(url, { method: "POST", json: { t_ms, text } }),
   unmark: (url: string, mark: string): Promise<unknown> => request(`${url}/${encodeURIComponent(mark)}`, { method: "DELETE" }),
+  share: (url: string, from: number, to: number, participant: string | null): Promise<Shared> => request(url, { method: "POST", json: { from, to, participant } }),
   make: (id: string, order: Order): Promise<Job> => request(`/api/recordings/${encodeURIComponent(id)}/export`, { method: "POST", json: order }),
   job: (id: string, signal?: AbortSignal): Promise<Job> => request(`/api/jobs/${encodeURIComponent(id)}`, { signal }),
   cancelJob: (id: string): Promise<unknown> => request(`/api/jobs/${encodeURIComponent(id)}`, { method: "DELETE" }),

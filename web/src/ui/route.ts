@@ -5,6 +5,7 @@ export type Route =
   | { page: "watch"; room: string }
   | { page: "library" }
   | { page: "replay"; recording: string }
+  | { page: "clip"; recording: string }
   | { page: "test" }
   | { page: "unknown" };
 
@@ -17,6 +18,7 @@ export function route(pathname: string): Route {
     case "r": return withName(second, (room) => ({ page: "room", room }));
     case "watch": return withName(second, (room) => ({ page: "watch", room }));
     case "recordings": return second === undefined ? { page: "library" } : withName(second, (recording) => ({ page: "replay", recording }));
+    case "clip": return withName(second, (recording) => ({ page: "clip", recording }));
     case "test": return second === undefined ? { page: "test" } : { page: "unknown" };
     default: return { page: "unknown" };
   }

@@ -1,8 +1,11 @@
 // Fetches a recording: its manifest and what happened in it. Says in one word why it could not.
 import { api, ApiError, request } from "../api.ts";
+import { accessToken } from "../access.ts";
 import { isEmbedded, serverUrl } from "../server.ts";
+import { parseCaptions } from "./captions.ts";
+import type { Cue } from "./captions.ts";
 import { VERSION } from "./model.ts";
-import type { Manifest, MediaUrls, RecordedEvent } from "./model.ts";
+import type { Manifest, MediaUrls, RecordedEvent, Span } from "./model.ts";
 
 export type Failure = "missing" | "locked" | "newer" | "offline" | "failed";
 
@@ -25,14 +28,53 @@ export async function loadManifest(id: string, signal: AbortSignal): Promise<Man
   }
   if (manifest.version > VERSION) throw new LoadError("newer");
   if (isEmbedded() && manifest.media) manifest.media = elsewhere(manifest.media);
+  if (isEmbedded()) manifest.captions = manifest.captions?.map((one) => ({ ...one, url: serverUrl(one.url) }));
   const whole = { ...manifest, files: manifest.files ?? [], participants: manifest.participants ?? [] };
   return whole.state === "recording" ? upToNow(whole, signal) : whole;
+}
+
+/** A span that somebody shared: nothing else of the recording comes with it. */
+export interface Clip {
+  manifest: Manifest;
+  events: RecordedEvent[];
+  /** Where the span is in what comes, which begins a little earlier, at a full picture. */
+  span: Span;
+  downloadUrl: string | null;
+  wholeUrl: string | null;
+}
+
+/** The span that a shared address means, by its query. */
+export async function loadClip(id: string, query: string, signal: AbortSignal): Promise<Clip> {
+  interface Answer extends Manifest {
+    events: RecordedEvent[];
+    from_ms: number;
+    to_ms: number;
+    download_url: string | null;
+    whole_url: string | null;
+  }
+  try {
+    const { events, from_ms: from, to_ms: to, download_url: downloadUrl, whole_url: wholeUrl, ...manifest } =
+      await request<Answer>(`/api/recordings/${encodeURIComponent(id)}/share${query}`, { signal });
+    return { manifest, events, span: { from, to }, downloadUrl, wholeUrl };
+  } catch (error) {
+    if (signal.aborted) throw error;
+    throw new LoadError(whyOf(error));
+  }
 }
 
 /** The addresses of files as they work on a page that is not ours. */
 function elsewhere(media: Record<string, MediaUrls>): Record<string, MediaUrls> {
   const urls = (one: MediaUrls) => Object.fromEntries(Object.entries(one).map(([door, url]) => [door, typeof url === "string" ? serverUrl(url) : url]));
   return Object.fromEntries(Object.entries(media).map(([file, one]) => [file, urls(one) as unknown as MediaUrls]));
+}
+
+/** What is said when, from captions of a recording. */
+export async function loadCaptions(url: string, signal: AbortSignal): Promise<Cue[]> {
+  const token = accessToken();
+  const headers: HeadersInit = token === null || url.includes("sig=") ? {} : { Authorization: `Bearer ${token}` };
+  const answer = await fetch(url, { signal, headers });
+  if (!answer.ok) throw new LoadError("failed");
+  return parseCaptions(await answer.text());
 }
 
 /** The manifest on disk is a few seconds old while it grows; the room knows better. */

@@ -54,6 +54,13 @@ export interface MediaUrls {
   thumb_url?: string;
 }
 
+/** Captions in one language. */
+export interface CaptionsUrl {
+  /** As in BCP 47. */
+  language: string;
+  url: string;
+}
+
 /** What a list entry and a manifest have in common. */
 export interface Summary {
   version: number;
@@ -79,8 +86,11 @@ export interface Manifest extends Summary {
   files: ManifestFile[];
   pauses?: Pause[];
   media?: Record<string, MediaUrls>;
+  captions?: CaptionsUrl[];
   /** All of it as one ZIP; only for those who may download. */
   export_url?: string;
+  /** Where links to a span are made; only for those who may download. */
+  share_url?: string;
   /** Where markers are added; missing for who may not. */
   markers_url?: string;
 }
@@ -159,6 +169,12 @@ export function lanes(files: readonly ManifestFile[]): Lane[] {
   }
   const rank = (lane: Lane): number => (order.get(lane.person) ?? 0) * 10 + (lane.source === "camera" ? 0 : 1);
   return [...byId.values()].toSorted((a, b) => rank(a) - rank(b) || a.source.localeCompare(b.source));
+}
+
+/** Everybody who is in the recording, once. */
+export function peopleOf(manifest: Pick<Manifest, "participants">): ManifestPerson[] {
+  const all = manifest.participants.filter((one) => one.recorded !== false);
+  return all.filter((one, i) => all.findIndex((other) => (other.person ?? other.id) === (one.person ?? one.id)) === i);
 }
 
 /** The file of a lane that plays at `t`; the later one where two overlap. */

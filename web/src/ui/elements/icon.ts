@@ -26,6 +26,7 @@ const SHAPES = {
   play: svg`<path d="M6 4v12l10-6z"/>`,
   pause: svg`<path d="M7 4.5v11M13 4.5v11" stroke-width="2.5"/>`,
   skip: svg`<path d="M3.5 5v10l6-5zM10.5 5v10l6-5z"/>`,
+  again: svg`<path d="M4 8.5a6.5 6.5 0 1 1-.5 4M3.5 4v4.5H8"/>`,
   search: svg`<circle cx="9" cy="9" r="5.5"/><path d="m13 13 4 4"/>`,
   download: svg`<path d="M10 3v9.5M6 9l4 4 4-4M4 16.5h12"/>`,
   trash: svg`<path d="M3.5 5.5h13M8 5.5v-2h4v2M5.5 5.5l.8 11h7.4l.8-11M8.5 8.5v5M11.5 8.5v5"/>`,

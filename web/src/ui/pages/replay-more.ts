@@ -4,8 +4,8 @@ import { css, html, nothing } from "lit";
 import type { TemplateResult } from "lit";
 import { recordings, titleOf } from "../../client/library.ts";
 import type { Notes } from "../../client/library.ts";
-import { lanes } from "../../client/replay/model.ts";
-import type { Manifest, ManifestPerson } from "../../client/replay/model.ts";
+import { lanes, peopleOf } from "../../client/replay/model.ts";
+import type { Manifest } from "../../client/replay/model.ts";
 import { parseMoment } from "../../client/replay/when.ts";
 import { duration } from "../../words/format.ts";
 import { base, ReElement } from "../base.ts";
@@ -57,7 +57,7 @@ class ReReplayMore extends ReElement {
   }
 
   private async erase(): Promise<void> {
-    const human = this.people.find((one) => one.id === this.what) ?? this.people[0];
+    const human = peopleOf(this.manifest).find((one) => one.id === this.what) ?? peopleOf(this.manifest)[0];
     this.dialog = null;
     if (!human) return;
     try {
@@ -67,12 +67,6 @@ class ReReplayMore extends ReElement {
     } catch {
       toast({ text: this.words.replay.eraseFailed });
     }
-  }
-
-  /** Everybody who is in the recording, once. */
-  private get people(): ManifestPerson[] {
-    const all = this.manifest.participants.filter((one) => one.recorded !== false);
-    return all.filter((one, i) => all.findIndex((other) => (other.person ?? other.id) === (one.person ?? one.id)) === i);
   }
 
   private openPart(): void {
@@ -101,7 +95,7 @@ class ReReplayMore extends ReElement {
         ${whole ? html`<a class="item" href=${whole} download>${icon("download")}${w.saveAll}</a>
           <button class="item" @click=${this.openPart}>${icon("copy")}${w.savePart}</button>
           <button class="item" @click=${() => (this.dialog = "make")}>${icon("play")}${w.make}</button>` : nothing}
-        ${this.people.length > 1 ? html`<button class="item danger" ?disabled=${keep} title=${keep ? w.keptHint : ""} @click=${() => { this.what = ""; this.dialog = "erase"; }}>${icon("close")}${w.erase}</button>` : nothing}
+        ${peopleOf(this.manifest).length > 1 ? html`<button class="item danger" ?disabled=${keep} title=${keep ? w.keptHint : ""} @click=${() => { this.what = ""; this.dialog = "erase"; }}>${icon("close")}${w.erase}</button>` : nothing}
         <button class="item danger" ?disabled=${keep} title=${keep ? w.keptHint : ""} @click=${() => this.dispatchEvent(new Event("re-delete"))}>${icon("trash")}${w.delete}</button>
       </re-menu>
       ${this.dialog === "notes" ? this.notesDialog() : nothing}${this.dialog === "part" ? this.partDialog() : nothing}${this.dialog === "erase" ? this.eraseDialog() : nothing}
@@ -125,7 +119,7 @@ class ReReplayMore extends ReElement {
     return html`<re-dialog open .heading=${w.erase} @close=${() => (this.dialog = null)}>
       <div class="form">
         <label>${w.eraseWho}<select @change=${(event: Event) => (this.what = (event.target as HTMLSelectElement).value)}>
-          ${this.people.map((one) => html`<option value=${one.id}>${one.name}</option>`)}</select></label>
+          ${peopleOf(this.manifest).map((one) => html`<option value=${one.id}>${one.name}</option>`)}</select></label>
         <p>${w.eraseHint}</p>
       </div>
       <button slot="actions" data-first @click=${() => (this.dialog = null)}>${this.words.common.cancel}</button>

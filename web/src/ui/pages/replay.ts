@@ -5,7 +5,7 @@ import { ApiError } from "../../client/api.ts";
 import { namesOf, recordings, titleOf } from "../../client/library.ts";
 import type { Notes } from "../../client/library.ts";
 import type { Failure } from "../../client/replay/load.ts";
-import { isGrowing, lengthOf } from "../../client/replay/model.ts";
+import { isGrowing, lengthOf, peopleOf } from "../../client/replay/model.ts";
 import type { Manifest, RecordedEvent } from "../../client/replay/model.ts";
 import { dateTime, list } from "../../words/format.ts";
 import { base, ReElement } from "../base.ts";
@@ -14,6 +14,7 @@ import { toast } from "../elements/toast.ts";
 import "../player/panel.ts";
 import "../player/player.ts";
 import "../player/share.ts";
+import type { ShareWish } from "../player/share.ts";
 import type { ReelayPlayer } from "../player/player.ts";
 import { navigate, paths } from "../route.ts";
 import "./replay-more.ts";
@@ -72,6 +73,16 @@ class RePageReplay extends ReElement {
     });
   }
 
+  private async share({ from, to, who }: ShareWish): Promise<void> {
+    const w = this.words.replay;
+    try {
+      const { url, expires_at: until } = await recordings.share(this.manifest?.share_url ?? "", from, to, who);
+      await this.player?.copy(new URL(url, location.href).href, until ? w.clipCopied(dateTime(until)) : w.copied);
+    } catch {
+      toast({ text: w.clipFailed });
+    }
+  }
+
   override render() {
     return html`<re-header></re-header><main>
       ${this.manifest ? this.head(this.manifest) : nothing}
@@ -95,7 +106,8 @@ class RePageReplay extends ReElement {
         <p class="second">${manifest.title?.trim() ? `${manifest.room} · ` : ""}${dateTime(manifest.started_at)} · ${names.length > 0 ? list(names) : w.nobody}</p>
         ${manifest.tags?.length ? html`<ul class="tags" aria-label=${w.tagsLabel}>${manifest.tags.map((tag) => html`<li><a href=${`${paths.library}?q=${encodeURIComponent(tag)}`}><bdi>${tag}</bdi></a></li>`)}</ul>` : nothing}</div>
       ${grows ? html`<span class="rec numbers"><span class="dot"></span>${w.growing}</span><a class="button small" href=${paths.room(manifest.room)}>${w.join}</a>` : nothing}
-      <re-share .url=${paths.replay(this.recording)} .position=${this.position} .length=${lengthOf(manifest)} @re-copy=${(event: CustomEvent<string>) => this.player?.copy(event.detail)}></re-share>
+      <re-share .url=${paths.replay(this.recording)} .position=${this.position} .length=${lengthOf(manifest)} .people=${peopleOf(manifest)} .canShare=${manifest.share_url !== undefined && !grows}
+        @re-share=${(event: CustomEvent<ShareWish>) => void this.share(event.detail)} @re-copy=${(event: CustomEvent<string>) => this.player?.copy(event.detail)}></re-share>
       ${grows ? nothing : html`<re-replay-more .manifest=${manifest} .position=${this.position} @re-delete=${this.discard} @re-erased=${() => this.player?.refresh()}
         @re-noted=${(event: CustomEvent<Notes>) => (this.manifest = { ...manifest, ...event.detail })}></re-replay-more>`}
     </div>`;

@@ -10,7 +10,10 @@ export const stylesOfPlayer = css`
     --media-background-color: transparent; --media-control-background: transparent; --media-loading-indicator-icon-height: 64px; --media-icon-color: #fff;
   }
   .frame { position: relative; min-width: 0; min-height: 0; }
-  .chat { position: absolute; inset: auto var(--s4) var(--s7); z-index: 2; display: grid; justify-items: start; gap: var(--s1); color-scheme: dark; pointer-events: none; }
+  .over { position: absolute; inset: auto var(--s4) var(--s7); z-index: 2; display: grid; gap: var(--s3); color-scheme: dark; pointer-events: none; }
+  .chat { display: grid; justify-items: start; gap: var(--s1); }
+  .captions { display: grid; justify-items: center; gap: 2px; }
+  .captions p { max-width: min(42em, 100%); padding: 2px var(--s3); border-radius: var(--r1); background: #0B0D11D9; color: #fff; font: 500 clamp(0.875rem, 2.2cqi, 1.375rem)/1.4 var(--font); text-align: center; white-space: pre-line; overflow-wrap: anywhere; }
   .chat p { max-width: min(36em, 70%); padding: var(--s1) var(--s3); border-radius: var(--r2); background: var(--scrim); color: #fff; font: 400 var(--t2)/1.4 var(--font); overflow-wrap: anywhere; }
   re-media-group { width: 100%; height: 100%; }
   .bar { display: flex; flex-wrap: wrap; align-items: center; gap: var(--s1); min-width: 0; }
@@ -23,6 +26,7 @@ export const stylesOfPlayer = css`
     --media-tooltip-container-margin: 0; --media-tooltip-arrow-display: none;
   }
   .bar > [mediacontroller] { flex: none; min-width: 44px; height: 44px; border-radius: var(--r2); overflow: visible; }
+  .span { width: 100%; min-height: 44px; margin: 0; accent-color: var(--accent); cursor: pointer; }
   .volume { width: 92px; }
   .time { min-width: 0; padding: 0 var(--s2); font-size: var(--t2); white-space: nowrap; }
   .of { color: var(--text-3); }

@@ -1,6 +1,7 @@
 // `<reelay-player recording="…">`: one recording with everybody in it, the controls, the timeline, and what is missing.
 import { html, nothing } from "lit";
 import type { PropertyValues, TemplateResult } from "lit";
+import { live } from "lit/directives/live.js";
 import { keyed } from "lit/directives/keyed.js";
 import "media-chrome/dist/lang/zh-CN.js";
 import "media-chrome/dist/media-controller.js";
@@ -13,8 +14,10 @@ import "media-chrome/dist/media-seek-backward-button.js";
 import "media-chrome/dist/media-seek-forward-button.js";
 import "media-chrome/dist/media-volume-range.js";
 import { setLanguage as setControlLanguage } from "media-chrome/dist/utils/i18n.js";
-import { loadEvents, loadManifest, LoadError } from "../../client/replay/load.ts";
-import type { Failure, Happened } from "../../client/replay/load.ts";
+import { captionsAt } from "../../client/replay/captions.ts";
+import type { Cue } from "../../client/replay/captions.ts";
+import { loadCaptions, loadEvents, loadManifest, LoadError } from "../../client/replay/load.ts";
+import type { Clip, Failure, Happened } from "../../client/replay/load.ts";
 import { chatAt, isGrowing, lanes, lengthOf, silences, spots, stops } from "../../client/replay/model.ts";
 import type { Manifest, ManifestFile, RecordedEvent, Span } from "../../client/replay/model.ts";
 import { isEmbedded } from "../../client/server.ts";
@@ -48,13 +51,17 @@ const HAS_PIP = typeof HTMLVideoElement !== "undefined" && "requestPictureInPict
 /** Fires `re-loaded` (the manifest), `re-moved` (milliseconds) and `re-failed` (a `Failure`). */
 export class ReelayPlayer extends ReElement {
   static override properties = {
-    recording: {}, start: {}, manifest: { state: true }, events: { state: true }, failure: { state: true }, layout: { state: true },
+    recording: {}, start: {}, clip: { attribute: false }, loops: { attribute: false }, manifest: { state: true }, events: { state: true }, failure: { state: true }, layout: { state: true },
     pinned: { state: true }, position: { state: true }, loaded: { state: true }, rate: { state: true }, trouble: { state: true },
-    skips: { state: true }, hasChat: { state: true }, hasKeys: { state: true }, keysOpen: { state: true }, isPlaying: { state: true },
+    skips: { state: true }, language: { state: true }, cues: { state: true }, hasChat: { state: true }, hasKeys: { state: true }, keysOpen: { state: true }, isPlaying: { state: true },
   };
   declare recording: string;
   /** As in `?t=`: where to begin, and where to stop. */
   declare start: string | null;
+  /** A shared span to play instead of a recording: only that, without the timeline. */
+  declare clip: Clip | null;
+  /** A shared span begins anew when it is over. */
+  declare loops: boolean;
   declare manifest: Manifest | null;
   declare events: RecordedEvent[];
   declare failure: Failure | null;
@@ -65,6 +72,9 @@ export class ReelayPlayer extends ReElement {
   declare private rate: number;
   declare private trouble: { kind: "broken" | "gone" | "offline"; file?: ManifestFile } | null;
   declare private skips: boolean;
+  /** Of the captions that are shown; empty for none. */
+  declare private language: string;
+  declare private cues: Cue[];
   declare private hasChat: boolean;
   declare private hasKeys: boolean;
   declare private keysOpen: boolean;
@@ -79,6 +89,8 @@ export class ReelayPlayer extends ReElement {
     super();
     this.recording = "";
     this.start = null;
+    this.clip = null;
+    this.loops = false;
     this.manifest = null;
     this.events = [];
     this.failure = null;
@@ -89,6 +101,8 @@ export class ReelayPlayer extends ReElement {
     this.rate = 1;
     this.trouble = null;
     this.skips = false;
+    this.language = "";
+    this.cues = [];
     this.hasChat = readFlag(CHAT_OFF) !== "1";
     this.hasKeys = readFlag(KEYS_OFF) !== "1";
     this.keysOpen = false;
@@ -112,6 +126,10 @@ export class ReelayPlayer extends ReElement {
       this.isPlaced = false;
       this.refresh();
     }
+    if (changed.has("clip") && this.clip) {
+      this.manifest = this.clip.manifest;
+      this.events = this.clip.events;
+    }
     if ((changed.has("manifest") || changed.has("events")) && this.manifest) {
       this.stops = stops(this.events, this.manifest.files.flatMap(spots).filter((spot) => spot.what !== "off"));
       this.silent = silences(this.events, lengthOf(this.manifest));
@@ -121,7 +139,7 @@ export class ReelayPlayer extends ReElement {
   override updated(changed: PropertyValues): void {
     if (!changed.has("manifest") || !this.manifest || this.isPlaced) return;
     this.isPlaced = true;
-    const span = parseSpan(this.start);
+    const span = this.clip?.span ?? parseSpan(this.start);
     this.stopAt = span?.to ?? null;
     this.group?.updateComplete.then(() => this.seek(span?.from ?? 0));
   }
@@ -138,7 +156,8 @@ export class ReelayPlayer extends ReElement {
 
   seek(to: number): void {
     const { group } = this;
-    if (group) group.currentTime = to / 1000;
+    const { from, to: end } = this.clip?.span ?? { from: 0, to: Infinity };
+    if (group) group.currentTime = Math.min(end, Math.max(from, to)) / 1000;
   }
 
   /** Makes one lane large, or none. */
@@ -151,6 +170,8 @@ export class ReelayPlayer extends ReElement {
   async refresh(): Promise<void> {
     const signal = this.connected;
     const id = this.recording;
+    // Whoever gave the span has to ask for it again.
+    if (this.clip) return void this.dispatchEvent(new Event("re-stale"));
     try {
       const [manifest, happened] = await Promise.all([loadManifest(id, signal), loadEvents(id, this.happened, signal)]);
       if (id !== this.recording) return;
@@ -185,12 +206,29 @@ export class ReelayPlayer extends ReElement {
     const { buffered } = group;
     const loaded = buffered.length > 0 ? { from: buffered.start(0) * 1000, to: buffered.end(0) * 1000 } : null;
     if (loaded?.from !== this.loaded?.from || Math.abs((loaded?.to ?? 0) - (this.loaded?.to ?? 0)) > 500) this.loaded = loaded;
-    if (this.stopAt !== null && this.position >= this.stopAt) {
-      this.stopAt = null;
-      group.pause();
-    }
+    if (this.stopAt !== null && this.position >= this.stopAt && !group.seeking) this.onSpanEnd(group);
     if (this.skips && !group.paused && !group.seeking) this.skip();
     this.dispatchEvent(new CustomEvent("re-moved", { detail: this.position }));
+  }
+
+  /** A link to a part stops there once; a shared span has nothing behind its end. */
+  private onSpanEnd(group: ReMediaGroup): void {
+    if (!this.clip) this.stopAt = null;
+    // The last file may have ended by itself a moment before.
+    if (this.clip && this.loops && (!group.paused || group.ended)) this.playAgain();
+    else if (!group.paused) group.pause();
+  }
+
+  /** From the beginning of a shared span. */
+  playAgain(): void {
+    this.seek(this.clip?.span.from ?? 0);
+    void this.group?.play();
+  }
+
+  private onPlay(): void {
+    const { clip } = this;
+    if (clip && this.position >= clip.span.to - FRAME) this.seek(clip.span.from);
+    this.onTime();
   }
 
   private skip(): void {
@@ -218,18 +256,19 @@ export class ReelayPlayer extends ReElement {
   private act(action: PlayerAction): void {
     const { group } = this;
     if (!group) return;
-    const length = group.duration * 1000;
+    const { from, to: end } = this.clip?.span ?? { from: 0, to: group.duration * 1000 };
     switch (action.do) {
       case "toggle": return void (group.paused ? group.play() : group.pause());
       case "move": return this.seek(this.position + action.by);
-      case "share-of": return this.seek((length * action.part) / 10);
-      case "end": return this.seek(length - 1_000);
+      case "share-of": return this.seek(from + ((end - from) * action.part) / 10);
+      case "end": return this.seek(end - 1_000);
       case "event": return this.toEvent(action.by);
       case "frame": return void (group.paused && this.seek(this.position + action.by * FRAME));
       case "volume": group.volume = Math.min(1, Math.max(0, group.volume + action.by)); return;
       case "mute": group.muted = !group.muted; return;
       case "speed": return this.setSpeed(SPEEDS[Math.min(SPEEDS.length - 1, Math.max(0, SPEEDS.findIndex((one) => one >= this.rate) + action.by))] ?? 1);
       case "full-screen": this.renderRoot.querySelector<HTMLElement>("media-fullscreen-button")?.click(); return;
+      case "captions": return void this.setCaptions(this.language === "" ? (this.manifest?.captions?.[0]?.language ?? "") : "");
       case "layout": this.setLayout(LAYOUTS[(LAYOUTS.indexOf(this.layout) + 1) % LAYOUTS.length] ?? "screen"); return;
       case "help": this.keysOpen = true; return;
       default: action satisfies never;
@@ -246,6 +285,21 @@ export class ReelayPlayer extends ReElement {
     const { group } = this;
     if (group) group.playbackRate = rate;
     this.rate = rate;
+  }
+
+  private async setCaptions(wanted: string): Promise<void> {
+    const url = this.manifest?.captions?.find((one) => one.language === wanted)?.url;
+    this.language = url ? wanted : "";
+    this.cues = [];
+    if (!url) return;
+    const signal = this.connected;
+    const cues = await loadCaptions(url, signal).catch(() => null);
+    if (signal.aborted || this.language !== wanted) return;
+    if (cues) this.cues = cues;
+    else {
+      this.language = "";
+      toast({ text: this.words.replay.captionsFailed });
+    }
   }
 
   private setLayout(layout: Layout): void {
@@ -274,17 +328,18 @@ export class ReelayPlayer extends ReElement {
     return html`<div class="player" id="full" @keydown=${this.onKey}>
       <div class="frame"><media-controller id="controller" nohotkeys noautohide gesturesdisabled fullscreenelement="full" class="screen" @click=${this.onPicture}>
         <re-media-group slot="media" .manifest=${manifest} .events=${this.events} .layout=${this.layout} .pinned=${this.pinned}
-          @timeupdate=${this.onTime} @progress=${this.onTime} @seeked=${this.onTime} @play=${this.onTime} @pause=${this.onTime} @ratechange=${() => (this.rate = this.group?.playbackRate ?? 1)}
+          @timeupdate=${this.onTime} @progress=${this.onTime} @seeked=${this.onTime} @play=${this.onPlay} @pause=${this.onTime} @ratechange=${() => (this.rate = this.group?.playbackRate ?? 1)}
           @re-broken=${this.onBroken} @re-offline=${() => (this.trouble ??= { kind: "offline" })} @re-expired=${() => this.refresh()}
           @re-pin=${(event: CustomEvent<string>) => this.pin(event.detail)}></re-media-group>
         <media-loading-indicator slot="centered-chrome" noautohide></media-loading-indicator>
-      </media-controller>${this.hasChat ? this.chat() : nothing}</div>
+      </media-controller><div class="over">${this.hasChat ? this.chat() : nothing}${this.captions()}</div></div>
       ${this.notices()}
+      ${this.clip ? this.scrubber(this.clip.span) : nothing}
       ${keyed(language(), this.bar())}
-      <div class="below">
+      ${this.clip ? nothing : html`<div class="below">
         <re-timeline .manifest=${manifest} .events=${this.events} .position=${this.position} .loaded=${this.loaded} @re-seek=${(event: CustomEvent<number>) => this.seek(event.detail)}></re-timeline>
         <re-verdict .manifest=${manifest} @re-seek=${(event: CustomEvent<number>) => this.seek(event.detail)}></re-verdict>
-      </div>
+      </div>`}
     </div>${this.help()}`;
   }
 
@@ -307,6 +362,12 @@ export class ReelayPlayer extends ReElement {
     const lines = chatAt(this.events, this.position);
     if (lines.length === 0) return nothing;
     return html`<div class="chat" aria-hidden="true">${lines.map((line) => html`<p><b><bdi>${line.name ?? ""}</bdi></b> <bdi>${line.text ?? ""}</bdi></p>`)}</div>`;
+  }
+
+  private captions(): TemplateResult | typeof nothing {
+    const said = captionsAt(this.cues, this.position);
+    if (said.length === 0) return nothing;
+    return html`<div class="captions" lang=${this.language}>${said.map((cue) => html`<p>${cue.who ? html`<b><bdi>${cue.who}</bdi></b> ` : nothing}<bdi>${cue.text}</bdi></p>`)}</div>`;
   }
 
   private notices(): TemplateResult | typeof nothing {
@@ -333,14 +394,21 @@ export class ReelayPlayer extends ReElement {
     return `${does} (${key})`;
   }
 
+  /** The whole of a shared span is one line. */
+  private scrubber({ from, to }: Span): TemplateResult {
+    const at = Math.min(to, Math.max(from, this.position));
+    return html`<input class="span" type="range" min=${from} max=${to} step="100" .value=${live(String(at))} aria-label=${this.words.replay.position}
+      aria-valuetext=${this.words.replay.positionOf(duration(at - from), duration(to - from))} @input=${(event: Event) => this.seek(Number((event.target as HTMLInputElement).value))} />`;
+  }
+
   private bar(): TemplateResult {
     const w = this.words.replay;
-    const length = this.manifest ? lengthOf(this.manifest) : 0;
+    const { from, to: length } = this.clip?.span ?? { from: 0, to: this.manifest ? lengthOf(this.manifest) : 0 };
     return html`<div class="bar" role="toolbar" aria-label=${w.stage}>
       <media-play-button title=${this.hint(0)} mediacontroller="controller"><span slot="tooltip"></span></media-play-button>
       <media-seek-backward-button title=${this.hint(1)} mediacontroller="controller" seekoffset="10"><span slot="tooltip"></span></media-seek-backward-button>
       <media-seek-forward-button title=${this.hint(1)} mediacontroller="controller" seekoffset="10"><span slot="tooltip"></span></media-seek-forward-button>
-      <span class="time numbers">${duration(this.position)} <span class="of">/ ${duration(length)}</span></span>
+      <span class="time numbers">${duration(Math.max(0, Math.min(this.position, length) - from))} <span class="of">/ ${duration(length - from)}</span></span>
       <span class="gap"></span>
       <media-mute-button title=${this.hint(5)} mediacontroller="controller"><span slot="tooltip"></span></media-mute-button>
       <media-volume-range mediacontroller="controller" class="volume"></media-volume-range>
@@ -348,6 +416,9 @@ export class ReelayPlayer extends ReElement {
         ${SPEEDS.map((one) => html`<option value=${one} ?selected=${one === this.rate}>${one}×</option>`)}</select>${icon("down", 16)}</span>
       <span class="choice"><select aria-label=${w.layout} title=${`${w.layout} (G)`} @change=${(event: Event) => this.setLayout((event.target as HTMLSelectElement).value as Layout)}>
         ${LAYOUTS.map((one) => html`<option value=${one} ?selected=${one === this.layout}>${w.layouts[one]}</option>`)}</select>${icon("down", 16)}</span>
+      ${this.manifest?.captions?.length ? html`<span class="choice"><select aria-label=${w.captions} title=${`${w.captions} (C)`} @change=${(event: Event) => void this.setCaptions((event.target as HTMLSelectElement).value)}>
+        <option value="" ?selected=${this.language === ""}>${w.captionsOff}</option>
+        ${this.manifest.captions.map((one) => html`<option value=${one.language} ?selected=${one.language === this.language}>${w.captionsIn(languageName(one.language))}</option>`)}</select>${icon("down", 16)}</span>` : nothing}
       ${this.silent.length > 0 ? html`<button class="icon quiet" aria-pressed=${this.skips} aria-label=${w.skipSilence} title=${w.skipSilence} @click=${() => (this.skips = !this.skips)}>${icon("skip")}</button>` : nothing}
       ${this.events.some((event) => event.type === "chat") ? html`<button class="icon quiet" aria-pressed=${this.hasChat} aria-label=${w.chatOver} title=${w.chatOver} @click=${() => this.setChat(!this.hasChat)}>${icon("chat")}</button>` : nothing}
       <button class="icon quiet keys" aria-label=${w.keys} title=${`${w.keys} (?)`} @click=${() => (this.keysOpen = true)}>${icon("keyboard")}</button>
@@ -365,17 +436,26 @@ export class ReelayPlayer extends ReElement {
   }
 
   /** Puts a link on the clipboard, or shows it where that is not allowed. */
-  async copy(link: string): Promise<void> {
+  async copy(link: string, text?: string): Promise<void> {
     const w = this.words.replay;
     try {
       await navigator.clipboard.writeText(link);
-      toast({ text: w.copied });
+      toast({ text: text ?? w.copied });
     } catch {
       toast({ text: w.copyFailed(link) });
     }
   }
 
   static override styles = [base, stylesOfPlayer];
+}
+
+/** What people of this page call a language. */
+function languageName(code: string): string {
+  try {
+    return new Intl.DisplayNames([language()], { type: "language" }).of(code) ?? code;
+  } catch {
+    return code;
+  }
 }
 
 function readFlag(name: string): string | null {

@@ -1,5 +1,7 @@
-// `<re-share>`: links to a recording: to its start, to this moment, to a part of it. Fires `re-copy` with the address.
+// `<re-share>`: links to a recording: to its start, to this moment, to a part of it, and to a page with only that part.
+// Fires `re-copy` with the address, and `re-share` with a `ShareWish`.
 import { css, html, nothing } from "lit";
+import type { ManifestPerson, Span } from "../../client/replay/model.ts";
 import { formatSpan, parseMoment } from "../../client/replay/when.ts";
 import { duration } from "../../words/format.ts";
 import { base, ReElement } from "../base.ts";
@@ -10,12 +12,21 @@ import "../elements/menu.ts";
 /** A part begins here and lasts so long until somebody says otherwise. */
 const PART_MS = 30_000;
 
+/** A page with a span of everybody, or of one person by a stay of theirs. */
+export interface ShareWish extends Span {
+  who: string | null;
+}
+
 export class ReShare extends ReElement {
-  static override properties = { url: {}, position: { attribute: false }, length: { attribute: false }, isBad: { state: true } };
+  static override properties = { url: {}, position: { attribute: false }, length: { attribute: false }, people: { attribute: false }, canShare: { attribute: false }, isBad: { state: true } };
   /** The address of the recording. */
   declare url: string;
   declare position: number;
   declare length: number;
+  /** Everybody who is in it, once. */
+  declare people: ManifestPerson[];
+  /** May make pages for others. */
+  declare canShare: boolean;
   declare private isBad: boolean;
 
   constructor() {
@@ -23,6 +34,8 @@ export class ReShare extends ReElement {
     this.url = "";
     this.position = 0;
     this.length = 0;
+    this.people = [];
+    this.canShare = false;
     this.isBad = false;
   }
 
@@ -45,13 +58,25 @@ export class ReShare extends ReElement {
     if (to) to.value = duration(Math.min(this.length, this.position + PART_MS));
   }
 
-  private copyPart(event: Event): void {
+  /** What the fields say, or null after showing what has to be mended: the menu stays then. */
+  private span(event: Event): Span | null {
     const [from, to] = [parseMoment(this.field("from")?.value ?? ""), parseMoment(this.field("to")?.value ?? "")];
     this.isBad = from === null || to === null || to <= from;
-    if (from !== null && to !== null && to > from) return this.copy(from, to);
-    // The menu stays with what has to be mended.
+    if (from !== null && to !== null && to > from) return { from, to };
     event.stopPropagation();
     this.field("from")?.focus();
+    return null;
+  }
+
+  private copyPart(event: Event): void {
+    const span = this.span(event);
+    if (span) this.copy(span.from, span.to);
+  }
+
+  private sharePart(event: Event): void {
+    const span = this.span(event);
+    const who = this.renderRoot.querySelector<HTMLSelectElement>("#who")?.value || null;
+    if (span) this.dispatchEvent(new CustomEvent<ShareWish>("re-share", { detail: { from: Math.round(span.from), to: Math.round(span.to), who } }));
   }
 
   override render() {
@@ -68,6 +93,11 @@ export class ReShare extends ReElement {
         ${this.isBad ? html`<p class="bad" role="alert">${w.spanBad}</p>` : nothing}
       </div>
       <button class="item" @click=${this.copyPart}>${icon("copy")}${w.shareSpan}</button>
+      ${this.canShare ? html`<div class="rule"></div>
+        <div class="part one"><label>${w.shareWho}<select id="who"><option value="">${w.shareAll}</option>
+          ${this.people.map((one) => html`<option value=${one.id}>${one.name}</option>`)}</select></label></div>
+        <button class="item" @click=${this.sharePart}>${icon("link")}${w.shareClip}</button>
+        <p class="hint why">${w.shareClipHint}</p>` : nothing}
     </re-menu>`;
   }
 
@@ -77,6 +107,9 @@ export class ReShare extends ReElement {
     css`
       :host { display: inline-flex; }
       .part { display: grid; grid-template-columns: 1fr 1fr; gap: var(--s2); padding: var(--s2) var(--s3); }
+      .part.one { grid-template-columns: 1fr; }
+      .why { max-width: 30em; padding: 0 var(--s3) var(--s2); }
+      .part select { width: 100%; margin-top: 2px; }
       .part input { min-width: 0; margin-top: 2px; }
       .bad { grid-column: 1 / -1; color: var(--bad); font-size: var(--t2); }
       @media (max-width: 480px) { .share .word { display: none; } .share { width: 44px; padding: 0; } }

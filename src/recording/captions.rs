@@ -1,0 +1,153 @@
+//! `captions/<language>.vtt` in a recording's folder: WebVTT in the time of the recording, with `<v Name>` for who speaks.
+//! Whoever makes captions writes them; here they are found, cut to a span, and cleared of a person.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The folder of them, inside a recording's.
+pub const FOLDER: &str = "captions";
+
+/// The languages that a recording has captions in, sorted; none when it has none.
+pub fn languages(folder: &Path) -> Vec<String> {
+    let Ok(items) = fs::read_dir(folder.join(FOLDER)) else { return Vec::new() };
+    let language = |item: fs::DirEntry| item.file_name().to_str()?.strip_suffix(".vtt").map(str::to_owned);
+    let mut found: Vec<String> = items.flatten().filter_map(language).filter(|name| is_language(name)).collect();
+    found.sort();
+    found.truncate(MAX_LANGUAGES);
+    found
+}
+
+/// Where the captions of a language are; `None` when that is no language (as in BCP 47).
+pub fn path_of(folder: &Path, language: &str) -> Option<PathBuf> {
+    is_language(language).then(|| folder.join(FOLDER).join(format!("{language}.vtt")))
+}
+
+fn is_language(name: &str) -> bool {
+    let mut parts = name.split('-');
+    let is_part = |part: &str, least: usize| {
+        (least..=8).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    };
+    parts.next().is_some_and(|first| is_part(first, 2)) && parts.all(|part| is_part(part, 1)) && name.len() <= 35
+}
+
+/// The cues that somebody speaks who has none of these names. One that names nobody could be theirs, so it goes too.
+pub fn without(text: &str, names: &[String]) -> String {
+    let is_others = |cue: &Cue<'_>| {
+        let voices = voices(&cue.lines);
+        !voices.is_empty() && !voices.iter().any(|voice| names.contains(voice))
+    };
+    written(cues(text).into_iter().filter(is_others))
+}
+
+/// The cues between two moments, in time since the first.
+pub fn span(text: &str, from_ms: u64, to_ms: u64) -> String {
+    let inside = cues(text).into_iter().filter(|cue| cue.from_ms < to_ms && cue.to_ms > from_ms);
+    written(inside.map(|cue| Cue {
+        from_ms: cue.from_ms.saturating_sub(from_ms),
+        to_ms: cue.to_ms.min(to_ms) - from_ms,
+        ..cue
+    }))
+}
+
+struct Cue<'a> {
+    from_ms: u64,
+    to_ms: u64,
+    settings: &'a str,
+    lines: Vec<&'a str>,
+}
+
+/// What is no cue, such as notes and styles, is left out.
+fn cues(text: &str) -> Vec<Cue<'_>> {
+    let mut found = Vec::new();
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let Some((from, rest)) = line.split_once("-->") else { continue };
+        let (to, settings) = rest.trim_start().split_once([' ', '\t']).unwrap_or((rest.trim(), ""));
+        let (Some(from_ms), Some(to_ms)) = (time(from.trim()), time(to.trim())) else { continue };
+        let lines = lines.by_ref().take_while(|line| !line.trim().is_empty()).collect();
+        found.push(Cue { from_ms, to_ms, settings: settings.trim(), lines });
+    }
+    found
+}
+
+fn written<'a>(cues: impl Iterator<Item = Cue<'a>>) -> String {
+    let mut out = String::new();
+    for cue in cues {
+        let (from, to) = (clock(cue.from_ms), clock(cue.to_ms));
+        let text = cue.lines.join("\n");
+        out += format!("\n{from} --> {to} {}", cue.settings).trim_end_matches(' ');
+        out += &format!("\n{text}\n");
+    }
+    if out.is_empty() { out } else { format!("WEBVTT\n{out}") }
+}
+
+/// `[h:]mm:ss.mmm`
+fn time(text: &str) -> Option<u64> {
+    let (clock, ms) = text.split_once('.')?;
+    let ms: u64 = (ms.len() == 3).then(|| ms.parse().ok())??;
+    let parts: Vec<u64> = clock.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+    let (h, m, s) = match parts[..] {
+        [m, s] => (0, m, s),
+        [h, m, s] => (h, m, s),
+        _ => return None,
+    };
+    h.checked_mul(3600)?.checked_add(m.checked_mul(60)?)?.checked_add(s)?.checked_mul(1000)?.checked_add(ms)
+}
+
+fn clock(ms: u64) -> String {
+    let s = ms / 1000;
+    format!("{:02}:{:02}:{:02}.{:03}", s / 3600, s / 60 % 60, s % 60, ms % 1000)
+}
+
+/// The names in `<v Name>` and `<v.class Name>`.
+fn voices(lines: &[&str]) -> Vec<String> {
+    let text = lines.join(" ");
+    let name = |tag: &str| {
+        let (kind, name) = tag.split_once('>')?.0.split_once(char::is_whitespace)?;
+        (kind == "v" || kind.starts_with("v.")).then(|| plain(name.trim()))
+    };
+    text.split('<').skip(1).filter_map(name).filter(|name| !name.is_empty()).collect()
+}
+
+fn plain(text: &str) -> String {
+    text.replace("&lt;", "<").replace("&gt;", ">").replace("&nbsp;", " ").replace("&amp;", "&")
+}
+
+const MAX_LANGUAGES: usize = 50;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "\u{feff}WEBVTT\n\nNOTE made by hand\n\n1\n00:01.000 --> 00:02.500 align:start\n<v Ada>Hello & <b>all</b>\nof you\n\n\
+        01:00:00.000 --> 01:00:01.000\n<v.loud Bo &amp; Co>Bye\n\n00:03.000 --> later\n<v Ada>no cue\n\n00:04.000 --> 00:05.000\nnobody's\n";
+
+    #[test]
+    fn one_person_goes_and_so_does_what_names_nobody() {
+        let left = without(TEXT, &["Ada".to_owned()]);
+        assert_eq!(left, "WEBVTT\n\n01:00:00.000 --> 01:00:01.000\n<v.loud Bo &amp; Co>Bye\n");
+        assert_eq!(without(TEXT, &["Ada".to_owned(), "Bo & Co".to_owned()]), "");
+    }
+
+    #[test]
+    fn span_has_its_own_time() {
+        let cut = span(TEXT, 2_000, 4_500);
+        assert_eq!(
+            cut,
+            "WEBVTT\n\n00:00:00.000 --> 00:00:00.500 align:start\n<v Ada>Hello & <b>all</b>\nof you\n\n\
+             00:00:02.000 --> 00:00:02.500\nnobody's\n"
+        );
+        assert_eq!(span("no captions at all", 0, 9), "");
+        assert_eq!(span("99999999999999999999:00.000 --> 00:01.000\nx", 0, 9), "");
+    }
+
+    #[test]
+    fn only_languages_are_names_of_files() {
+        for good in ["en", "zh-Hans", "de-AT", "x2-a"] {
+            assert!(path_of(Path::new("f"), good).is_some(), "{good}");
+        }
+        for bad in ["", "e", "../en", "en/x", "en-", "zh_CN", "en.vtt", "toolonglanguage", "en\0"] {
+            assert!(path_of(Path::new("f"), bad).is_none(), "{bad:?}");
+        }
+    }
+}
