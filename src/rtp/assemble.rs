@@ -41,6 +41,7 @@ pub fn shape(codec: Codec, payload: &[u8], marker: bool, is_new_time: bool) -> O
                     tl0_index: read.tl0_index,
                     temporal_id: read.temporal_id,
                     is_sync: read.is_sync,
+                    is_switch: false,
                 },
             })
         }
@@ -61,8 +62,8 @@ pub fn shape(codec: Codec, payload: &[u8], marker: bool, is_new_time: bool) -> O
                     picture_id: read.picture_id,
                     tl0_index: read.tl0_index,
                     temporal_id: read.temporal_id,
-                    // U promises something about later frames, not about this one.
                     is_sync: false,
+                    is_switch: read.is_sync,
                 },
             })
         }

@@ -307,7 +307,7 @@ impl Order {
         self.next = Some(target);
         let torn = self.partial.take().map(|partial| partial.links);
         self.counters.skipped += u64::from(torn.is_some());
-        self.chain.on_hole(torn);
+        self.chain.on_hole(lost, torn);
         // After a hole nobody knows whether the timestamp is new, so nothing but a marked start begins a frame.
         self.last_time = self.waiting.get(&target).map(|packet| packet.time);
     }
@@ -453,3 +453,7 @@ const RESTART_RUN: u16 = 5;
 #[cfg(test)]
 #[path = "order_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "layer_tests.rs"]
+mod layer_tests;
