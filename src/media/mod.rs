@@ -19,6 +19,7 @@ mod packet;
 mod peer;
 mod peer_plan;
 mod receiver;
+mod redundancy;
 mod rewrite;
 mod room_shard;
 mod router;

@@ -19,6 +19,7 @@ use rtc::rtp;
 use rtc::sansio::Protocol;
 
 use super::nack::{Arrival, NackLog, NackOptions};
+use super::redundancy::{self, Copy};
 use super::sdp_in::{Extension, OfferedCodec};
 use super::{Codec, SenderReport};
 
@@ -90,7 +91,7 @@ pub struct ReceiverCounters {
     pub packets: u64,
     /// Their payload.
     pub bytes: u64,
-    /// Came because they were asked for again.
+    /// Came because they were asked for again, or as a copy in a later packet.
     pub recovered: u64,
     /// Came twice.
     pub duplicates: u64,
@@ -129,8 +130,16 @@ struct Stream {
 }
 
 enum Role {
-    Media { log: NackLog, is_ended: bool, keyframe: KeyframeWish },
-    Rtx { primary: u32 },
+    Media {
+        log: NackLog,
+        is_ended: bool,
+        keyframe: KeyframeWish,
+        /// Number and timestamp of the newest packet.
+        newest: Option<(u16, u32)>,
+    },
+    Rtx {
+        primary: u32,
+    },
 }
 
 #[derive(Default)]
@@ -217,10 +226,22 @@ impl Receiver {
         if is_rtx && !self.unwrap_rtx(&mut packet, ssrc) {
             return None;
         }
+        let level = self.extension(&packet.header, Extension::AudioLevel).and_then(|value| value.first().copied());
         let stream = self.streams.get_mut(&ssrc)?;
-        let Role::Media { log, is_ended, .. } = &mut stream.role else { return None };
+        let Role::Media { log, is_ended, newest, .. } = &mut stream.role else { return None };
+        let codecs = &self.lines.iter().find(|l| l.index == stream.line)?.codecs;
+        let codec = codecs.iter().find(|codec| codec.carries(packet.header.payload_type))?;
+        let (mut payload, mut copies) = (packet.payload.clone(), Vec::new());
+        if codec.red == Some(packet.header.payload_type) && !payload.is_empty() {
+            let Some(unwrapped) = redundancy::unwrap(&payload, codec.payload_type) else {
+                self.counters.unknown += 1;
+                return None;
+            };
+            (payload, copies) = unwrapped;
+        }
         stream.last = now;
-        let arrival = log.on_packet(now, packet.header.sequence_number);
+        let (seq, rtp_time) = (packet.header.sequence_number, packet.header.timestamp);
+        let arrival = log.on_packet(now, seq);
         if arrival == Arrival::Known {
             self.counters.duplicates += 1;
             return None;
@@ -230,25 +251,35 @@ impl Receiver {
             return None;
         }
         *is_ended = false;
-        let (line, layer) = (stream.line, stream.layer);
-        let codecs = &self.lines.iter().find(|l| l.index == line)?.codecs;
-        let codec = codecs.iter().find(|codec| codec.payload_type == packet.header.payload_type)?.codec;
         self.counters.packets += 1;
         self.counters.bytes += packet.payload.len() as u64;
         self.counters.recovered += u64::from(arrival == Arrival::Repaired);
-        let level = self.extension(&packet.header, Extension::AudioLevel).and_then(|value| value.first().copied());
-        self.received.push_back(Received::Packet(ReceivedPacket {
-            line,
-            layer,
-            codec,
+        let marker = packet.header.marker;
+        let own = ReceivedPacket {
+            line: stream.line,
+            layer: stream.layer,
+            codec: codec.codec,
             ssrc,
-            seq: packet.header.sequence_number,
-            rtp_time: packet.header.timestamp,
-            marker: packet.header.marker,
+            seq,
+            rtp_time,
+            marker,
             audio_level: level.map(|byte| byte & 0x7f),
             arrival: now,
-            payload: packet.payload.clone(),
-        }));
+            payload,
+        };
+        if arrival == Arrival::Newest {
+            let before = newest.replace((seq, rtp_time));
+            for copy in before.map_or(Vec::new(), |before| redundancy::in_hole(before, (seq, rtp_time), copies)) {
+                if log.on_packet(now, copy.seq) == Arrival::Known {
+                    continue;
+                }
+                self.counters.recovered += 1;
+                let Copy { seq, rtp_time, payload } = copy;
+                let copy = ReceivedPacket { seq, rtp_time, payload, marker: false, audio_level: None, ..own };
+                self.received.push_back(Received::Packet(copy));
+            }
+        }
+        self.received.push_back(Received::Packet(own));
         Some(packet)
     }
 
@@ -285,11 +316,11 @@ impl Receiver {
         let declares = |line: &&Line| line.ssrcs.iter().any(|&(a, b)| a == ssrc || b == Some(ssrc));
         let line = line.or_else(|| self.lines.iter().find(declares)).or_else(|| self.only_line_for(payload_type))?;
         let (index, asks) = (line.index, line.codecs.iter().any(|codec| codec.feedback.contains(&"nack")));
-        if line.codecs.iter().any(|codec| codec.payload_type == payload_type) {
+        if line.codecs.iter().any(|codec| codec.carries(payload_type)) {
             let layer = self.layer(line, self.text(header, Extension::Rid))?;
-            let clock_rate = line.codecs.iter().find(|c| c.payload_type == payload_type)?.codec.clock_hz();
+            let clock_rate = line.codecs.iter().find(|c| c.carries(payload_type))?.codec.clock_hz();
             let log = NackLog::new(self.options, asks);
-            let role = Role::Media { log, is_ended: false, keyframe: KeyframeWish::default() };
+            let role = Role::Media { log, is_ended: false, keyframe: KeyframeWish::default(), newest: None };
             self.bind(ssrc, Stream { line: index, layer, last: now, role });
             self.reports.bind_remote_stream(&StreamInfo { ssrc, clock_rate, ..Default::default() });
             return Some(ssrc);
@@ -318,12 +349,12 @@ impl Receiver {
 
     fn takes(&self, line: usize, payload_type: u8) -> bool {
         let line = self.lines.iter().find(|l| l.index == line);
-        line.is_some_and(|line| line.codecs.iter().any(|codec| codec.payload_type == payload_type))
+        line.is_some_and(|line| line.codecs.iter().any(|codec| codec.carries(payload_type)))
     }
 
     fn only_line_for(&self, payload_type: u8) -> Option<&Line> {
         let takes = |line: &&Line| {
-            line.codecs.iter().any(|codec| codec.payload_type == payload_type || codec.rtx == Some(payload_type))
+            line.codecs.iter().any(|codec| codec.carries(payload_type) || codec.rtx == Some(payload_type))
         };
         let mut lines = self.lines.iter().filter(takes);
         lines.next().filter(|_| lines.next().is_none())
@@ -378,7 +409,7 @@ impl Receiver {
     fn on_goodbye(&mut self, sources: &[u32]) {
         for ssrc in sources {
             let Some(stream) = self.streams.get_mut(ssrc) else { continue };
-            let Role::Media { log, is_ended, keyframe } = &mut stream.role else { continue };
+            let Role::Media { log, is_ended, keyframe, .. } = &mut stream.role else { continue };
             let was_live = !std::mem::replace(is_ended, true);
             log.forgive();
             keyframe.is_open = false;

@@ -66,7 +66,7 @@ pub fn write_answer(
         let formats: Vec<String> = section
             .codecs
             .iter()
-            .flat_map(|c| std::iter::once(c.payload_type).chain(c.rtx))
+            .flat_map(|c| std::iter::once(c.payload_type).chain(c.rtx).chain(c.red))
             .map(|payload_type| payload_type.to_string())
             .collect();
         put(format_args!("m={} 9 {} {}", section.media, section.protocol, formats.join(" ")));
@@ -90,6 +90,10 @@ pub fn write_answer(
             }
             if let Some(rtx) = codec.rtx {
                 put(format_args!("a=rtpmap:{rtx} rtx/90000\r\na=fmtp:{rtx} apt={pt}"));
+            }
+            // Behind what it is made of: so browsers, which may send it, prefer not to.
+            if let Some(red) = codec.red {
+                put(format_args!("a=rtpmap:{red} red/48000/2\r\na=fmtp:{red} {pt}/{pt}"));
             }
         }
         if *verdict == Verdict::Receive && !section.rids.is_empty() {
@@ -162,9 +166,10 @@ mod tests {
     #[test]
     fn the_answer_takes_what_we_record_and_nothing_else() {
         let sdp = answer(CHROMIUM, &[Verdict::Receive, Verdict::Receive]);
-        assert!(sdp.contains("m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n"));
+        assert!(sdp.contains("m=audio 9 UDP/TLS/RTP/SAVPF 111 63\r\n"), "redundant sound comes last");
+        assert!(sdp.contains("a=rtpmap:63 red/48000/2\r\na=fmtp:63 111/111\r\n"));
         assert!(sdp.contains("m=video 9 UDP/TLS/RTP/SAVPF 96 97 98 99 45 46\r\n"));
-        for absent in ["red/", "H264", "goog-remb", "video-orientation", "abs-send-time", "simulcast"] {
+        for absent in ["red/90000", "H264", "goog-remb", "video-orientation", "abs-send-time", "simulcast"] {
             assert!(!sdp.contains(absent), "{absent}");
         }
         assert_eq!(sdp.matches("a=recvonly").count(), 2);

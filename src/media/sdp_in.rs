@@ -70,8 +70,17 @@ pub struct OfferedCodec {
     pub fmtp: String,
     /// The payload type of its retransmissions.
     pub rtx: Option<u8>,
+    /// The payload type of its redundant form (RED).
+    pub red: Option<u8>,
     /// The feedback that the answer takes, as in `a=rtcp-fb`.
     pub feedback: Vec<&'static str>,
+}
+
+impl OfferedCodec {
+    /// True for the payload types of its packets, but not of its retransmissions.
+    pub fn carries(&self, payload_type: u8) -> bool {
+        self.payload_type == payload_type || self.red == Some(payload_type)
+    }
 }
 
 /// Header extensions that we use.

@@ -113,6 +113,12 @@ fn read_codecs(kind: Kind, formats: &[u8], lines: &[&str]) -> Vec<OfferedCodec> 
         };
         formats.iter().copied().find(|&pt| pt < 128 && is_rtx_of(pt))
     };
+    let red_of = |primary: u8| {
+        let is_red_of = |pt: u8| {
+            encoding(pt) == "red/48000/2" && fmtp(pt).split('/').all(|copy| copy.trim().parse() == Ok(primary))
+        };
+        formats.iter().copied().find(|&pt| kind == Kind::Audio && pt < 128 && is_red_of(pt))
+    };
     let mut codecs: Vec<OfferedCodec> = Vec::new();
     for &payload_type in formats.iter().filter(|&&pt| pt < 128).take(MAX_FORMATS) {
         let fmtp = fmtp(payload_type);
@@ -135,7 +141,14 @@ fn read_codecs(kind: Kind, formats: &[u8], lines: &[&str]) -> Vec<OfferedCodec> 
         let is_taken =
             |wanted: &&str| offered.iter().any(|o| o.trim() == *wanted) || (codec == Codec::Opus && *wanted == "nack");
         let feedback = FEEDBACK.into_iter().filter(is_taken).collect();
-        codecs.push(OfferedCodec { payload_type, codec, fmtp, rtx: rtx_of(payload_type), feedback });
+        codecs.push(OfferedCodec {
+            payload_type,
+            codec,
+            fmtp,
+            rtx: rtx_of(payload_type),
+            red: red_of(payload_type),
+            feedback,
+        });
     }
     codecs
 }

@@ -19,7 +19,8 @@ use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_OPUS, MIME_TYP
 use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
 use rtc::rtp;
 use rtc::rtp_transceiver::rtp_sender::{
-    RTCRtpCodec, RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpRtxParameters, RtpCodecKind,
+    RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters, RTCRtpRtxParameters,
+    RtpCodecKind,
 };
 use tokio::sync::watch;
 use webrtc::media_stream::track_local::TrackLocal;
@@ -32,6 +33,8 @@ use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime, TokioRuntime,
     Transmit,
 };
+
+use crate::clip::Frame;
 
 /// A client that publishes one microphone and one camera.
 pub struct Publisher {
@@ -75,6 +78,9 @@ impl Publisher {
     pub async fn new(seed: u64) -> Self {
         let mut engine = MediaEngine::default();
         engine.register_default_codecs().unwrap();
+        let rtp_codec = audio_codec("audio/red", "111/111");
+        let red = RTCRtpCodecParameters { rtp_codec, payload_type: RED };
+        engine.register_codec(red, RtpCodecKind::Audio).unwrap();
         let registry = register_default_interceptors(Registry::new(), &mut engine).unwrap();
         let link = Arc::new(Link { random: Mutex::new(seed), ..Link::default() });
         let (changed, state) = watch::channel(RTCPeerConnectionState::New);
@@ -91,7 +97,7 @@ impl Publisher {
             .await
             .unwrap();
         let connection: Arc<dyn PeerConnection> = Arc::new(connection);
-        let (audio, _) = Sender::add(&connection, RtpCodecKind::Audio, MIME_TYPE_OPUS, 111).await;
+        let (audio, _) = Sender::add(&connection, RtpCodecKind::Audio, MIME_TYPE_OPUS, OPUS).await;
         let (video, _) = Sender::add(&connection, RtpCodecKind::Video, MIME_TYPE_VP8, 96).await;
         link.primary.lock().unwrap().extend([audio.ssrc, video.ssrc]);
         Self { connection, link, video, audio, screen: None, state }
@@ -147,6 +153,26 @@ impl Publisher {
         self.audio.send_at(Bytes::copy_from_slice(data), false, rtp_time).await;
     }
 
+    /// Sends the last of these packets of 20 ms as redundant sound (RFC 2198), with the others as copies.
+    pub async fn redundant(&self, packets: &[Frame], rtp_time: u32) {
+        let (own, copies) = packets.split_last().expect("there is one");
+        let mut payload = Vec::new();
+        for (n, copy) in copies.iter().enumerate() {
+            let ticks = (copies.len() - n) as u32 * 960;
+            payload.extend((u32::from(0x80 | OPUS) << 24 | ticks << 10 | copy.data.len() as u32).to_be_bytes());
+        }
+        payload.push(OPUS);
+        copies.iter().for_each(|copy| payload.extend(&copy.data));
+        payload.extend(&own.data);
+        self.audio.send_as(RED, payload.into(), false, rtp_time).await;
+    }
+
+    /// Leaves out the number of a packet of sound, as if it was sent and lost.
+    pub fn lose_sound(&self) {
+        let mut next = self.audio.next.lock().unwrap();
+        next.0 = next.0.wrapping_add(1);
+    }
+
     /// Sends pictures of three packets and sound, one each 5 ms.
     pub async fn play(&self, pictures: usize) {
         let mut beat = tokio::time::interval(Duration::from_millis(5));
@@ -185,12 +211,10 @@ impl Sender {
     ) -> (Self, Arc<dyn RtpSender>) {
         let ssrc: u32 = rand::random();
         let is_video = kind == RtpCodecKind::Video;
-        let codec = RTCRtpCodec {
-            mime_type: mime.to_owned(),
-            clock_rate: if is_video { 90_000 } else { 48_000 },
-            channels: if is_video { 0 } else { 2 },
-            sdp_fmtp_line: if is_video { String::new() } else { "minptime=10;useinbandfec=1".to_owned() },
-            rtcp_feedback: vec![],
+        let codec = if is_video {
+            RTCRtpCodec { mime_type: mime.to_owned(), clock_rate: 90_000, ..Default::default() }
+        } else {
+            audio_codec(mime, "minptime=10;useinbandfec=1")
         };
         let rtx = is_video.then(|| RTCRtpRtxParameters { ssrc: rand::random() });
         let encoding = RTCRtpEncodingParameters {
@@ -216,18 +240,35 @@ impl Sender {
     }
 
     async fn send_at(&self, payload: Bytes, marker: bool, timestamp: u32) {
+        self.send_as(self.payload_type, payload, marker, timestamp).await;
+    }
+
+    async fn send_as(&self, payload_type: u8, payload: Bytes, marker: bool, timestamp: u32) {
         let sequence_number = {
             let mut next = self.next.lock().unwrap();
             let now = next.0;
             next.0 = now.wrapping_add(1);
             now
         };
-        let (ssrc, payload_type) = (self.ssrc, self.payload_type);
+        let ssrc = self.ssrc;
         let header =
             rtp::Header { version: 2, marker, payload_type, sequence_number, timestamp, ssrc, ..Default::default() };
         self.track.write_rtp(rtp::Packet { header, payload }).await.unwrap();
     }
 }
+
+fn audio_codec(mime: &str, fmtp: &str) -> RTCRtpCodec {
+    RTCRtpCodec {
+        mime_type: mime.to_owned(),
+        clock_rate: 48_000,
+        channels: 2,
+        sdp_fmtp_line: fmtp.to_owned(),
+        ..Default::default()
+    }
+}
+
+const OPUS: u8 = 111;
+const RED: u8 = 63;
 
 struct Handler(watch::Sender<RTCPeerConnectionState>);
 

@@ -87,7 +87,7 @@ impl Case {
 }
 
 fn codec(payload_type: u8, codec: Codec, rtx: Option<u8>, feedback: &[&'static str]) -> OfferedCodec {
-    OfferedCodec { payload_type, codec, fmtp: String::new(), rtx, feedback: feedback.to_vec() }
+    OfferedCodec { payload_type, codec, fmtp: String::new(), rtx, red: None, feedback: feedback.to_vec() }
 }
 
 fn video(index: usize, mid: &str) -> Line {
@@ -236,4 +236,50 @@ fn sources_are_bounded_and_lines_that_end_are_forgotten() {
     case.receiver.lock().configure(vec![], vec![]);
     assert!(case.receiver.lock().streams.is_empty());
     assert_eq!(case.rtp(300, packet(VP8, 199, 5, &[])), []);
+}
+
+#[test]
+fn copies_of_lost_sound_are_taken_out_of_later_packets_and_not_asked_for() {
+    const OPUS: u8 = 111;
+    const RED: u8 = 63;
+    let codecs = vec![OfferedCodec { red: Some(RED), ..codec(OPUS, Codec::Opus, None, &["nack"]) }];
+    let mut case = Case::new(vec![Line { codecs, ..audio(0, "a") }]);
+    let sound = |seq: u16| seq.to_be_bytes().to_vec();
+    let redundant = |seq: u16, copies: u16| {
+        let mut payload = Vec::new();
+        for back in (1..=copies).rev() {
+            payload.extend((u32::from(0x80 | OPUS) << 24 | (u32::from(back) * 960) << 10 | 2).to_be_bytes());
+        }
+        payload.push(OPUS);
+        (0..=copies).rev().for_each(|back| payload.extend(sound(seq.wrapping_sub(back))));
+        let timestamp = u32::from(seq) * 960;
+        let header = rtp::Header {
+            version: 2,
+            payload_type: RED,
+            ssrc: 7,
+            sequence_number: seq,
+            timestamp,
+            ..Default::default()
+        };
+        rtp::Packet { header, payload: payload.into() }
+    };
+    // Two copies in each; 12, 13 and 15 are lost at first, 20 to 23 are one too many; 13 comes late after all.
+    let mut came = Vec::new();
+    for seq in [10, 11, 14, 16, 13, 17, 18, 19, 24] {
+        case.read(u32::from(seq) * 20, Packet::Rtp(redundant(seq, 2)));
+        came.extend(case.packets());
+    }
+    let seqs: Vec<u16> = came.iter().map(|packet| packet.seq).collect();
+    assert_eq!(seqs, [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 22, 23, 24]);
+    for packet in &came {
+        assert_eq!((packet.codec, packet.rtp_time), (Codec::Opus, u32::from(packet.seq) * 960));
+        assert_eq!(packet.payload, sound(packet.seq));
+    }
+    assert_eq!((case.counters().recovered, case.counters().duplicates), (5, 1));
+    let asked: Vec<TransportLayerNack> = case.sent(24 * 20 + 20);
+    assert_eq!(asked[0].nacks.iter().flat_map(|pair| pair.into_iter()).collect::<Vec<_>>(), [20, 21]);
+    // Plain Opus goes on in the same stream, and what is no redundant sound is dropped.
+    let plain = rtp::Packet { payload: sound(25).into(), ..packet(OPUS, 7, 25, &[]) };
+    assert_eq!(case.rtp(600, plain), [(0, 0, 7, 25)]);
+    assert_eq!(case.rtp(620, packet(RED, 7, 26, &[])), []);
 }
