@@ -57,6 +57,10 @@ impl Ending<'_> {
         if let (Some(at), Some((width, height))) = (self.entries.video, self.tally.size) {
             changed |= patch(file, at + PICTURE_SIZE_IN_ENTRY, &elements::picture_size(width, height))?;
         }
+        if let (Some(at), Some(rate)) = (self.entries.frame_duration, self.tally.frame_rate()) {
+            let void = [VOID as u8, 0x80 | (FRAME_DURATION_LEN - 2) as u8, 0];
+            changed |= Slot { at, void: &void, image: &elements::frame_duration(rate) }.settle(file)?;
+        }
         if let (Some(at), Some(image)) = (self.entries.video, self.codec_private.and_then(elements::codec_private)) {
             let void = [VOID as u8, 0x80 | (PRIVATE_LEN - 2) as u8, 0];
             changed |= Slot { at: at + PRIVATE_IN_ENTRY, void: &void, image: &image }.settle(file)?;

@@ -217,13 +217,19 @@ impl Declared {
                 Some(number) if number == u64::from(VIDEO_TRACK) => {
                     declared.entries.video = at;
                     declared.codec = value(CODEC_ID).and_then(VideoCodec::from_id);
+                    // A file of a version without room for it has something else there; of what is, one byte is never torn.
+                    let at = declared.codec.map(elements::frame_duration_in_entry);
+                    let first = at.and_then(|at| entry.body.get((at - TRACK_ENTRY_HEAD_LEN) as usize));
+                    let is_room = first.is_some_and(|id| [VOID as u8, (DEFAULT_DURATION >> 16) as u8].contains(id));
+                    declared.entries.frame_duration =
+                        declared.entries.video.zip(at).filter(|_| is_room).map(|(entry, at)| entry + at);
                 }
                 Some(number) if number == u64::from(AUDIO_TRACK) => declared.entries.audio = at,
                 _ => {}
             }
         }
         let is_complete = declared.entries.video.is_some() == declared.codec.is_some();
-        if !is_complete || declared.entries == Entries::default() {
+        if !is_complete || (declared.entries.video, declared.entries.audio) == (None, None) {
             return Err(RepairError::NotOurs("its tracks are not those that this program writes"));
         }
         Ok(declared)

@@ -54,6 +54,8 @@ pub struct Entries {
     pub video: Option<u64>,
     /// Of audio.
     pub audio: Option<u64>,
+    /// Of DefaultDuration of video, or of the Void in its place; `None` too in files of a version that had no room for it.
+    pub frame_duration: Option<u64>,
 }
 
 impl Header {
@@ -95,6 +97,7 @@ impl Header {
         let name = track_name(&self.name);
         if let Some(video) = &self.video {
             entries.video = Some(at(&body));
+            entries.frame_duration = entries.video.map(|entry| entry + frame_duration_in_entry(video.codec));
             push_master(&mut body, TRACK_ENTRY, &video_entry(video, uids[0].max(1), name)?);
         }
         if let Some(audio) = &self.audio {
@@ -133,6 +136,7 @@ fn video_entry(video: &VideoTrack, uid: u64, name: &str) -> Result<Vec<u8>, TagW
     if video.codec == VideoCodec::Av1 {
         writer.write_raw(VOID.into(), &[0; PRIVATE_LEN - 2])?;
     }
+    writer.write_raw(VOID.into(), &[0; FRAME_DURATION_LEN - 2])?;
     if !name.is_empty() {
         writer.write_raw(NAME.into(), name.as_bytes())?;
     }
@@ -166,6 +170,18 @@ fn audio_entry(audio: &AudioTrack, uid: u64, name: &str) -> Result<Vec<u8>, TagW
 pub fn picture_size(width: u16, height: u16) -> [u8; 8] {
     let ([w0, w1], [h0, h1]) = (width.to_be_bytes(), height.to_be_bytes());
     [PIXEL_WIDTH as u8, 0x82, w0, w1, PIXEL_HEIGHT as u8, 0x82, h0, h1]
+}
+
+/// Offset of DefaultDuration, or of the Void in its place, from the TrackEntry of video.
+pub fn frame_duration_in_entry(codec: VideoCodec) -> u64 {
+    PRIVATE_IN_ENTRY + if codec == VideoCodec::Av1 { PRIVATE_LEN as u64 } else { 0 }
+}
+
+/// DefaultDuration of this many frames a second, 8 bytes.
+pub fn frame_duration(frames_per_second: u16) -> [u8; FRAME_DURATION_LEN] {
+    let rate = u32::from(frames_per_second.max(1));
+    let [a, b, c, d] = ((1_000_000_000 + rate / 2) / rate).to_be_bytes();
+    [0x23, 0xE3, 0x83, 0x84, a, b, c, d]
 }
 
 /// CodecPrivate with the Void that fills the rest of its room, or `None` if `data` is too long for it.

@@ -103,6 +103,9 @@ fn header_has_its_parts_where_the_layout_says() {
         if let (Some(entry), Some(video)) = (front.entries.video, header.video) {
             assert_eq!(at(entry, 1), [0xAE]);
             assert_eq!(at(entry + PICTURE_SIZE_IN_ENTRY, 8), picture_size(640, 360));
+            let duration = front.entries.frame_duration.unwrap();
+            assert_eq!(at(duration, 3), [0xEC, 0x86, 0]);
+            assert!(in_one_sector(duration, 3));
             if video.codec == VideoCodec::Av1 {
                 assert_eq!(at(entry + PRIVATE_IN_ENTRY, 3), [0xEC, 0xFE, 0]);
                 assert!(in_one_sector(entry + PRIVATE_IN_ENTRY, 3));

@@ -46,6 +46,8 @@ pub const TRACK_TYPE: u32 = 0x83;
 pub const FLAG_LACING: u32 = 0x9C;
 /// ID of CodecID.
 pub const CODEC_ID: u32 = 0x86;
+/// ID of DefaultDuration.
+pub const DEFAULT_DURATION: u32 = 0x23_E383;
 /// ID of CodecPrivate.
 pub const CODEC_PRIVATE: u32 = 0x63A2;
 /// ID of Video.
@@ -123,6 +125,8 @@ pub const PICTURE_SIZE_IN_ENTRY: u64 = TRACK_ENTRY_HEAD_LEN + 8;
 pub const PRIVATE_LEN: usize = 128;
 /// Offset of the room for CodecPrivate from the TrackEntry of an AV1 track.
 pub const PRIVATE_IN_ENTRY: u64 = TRACK_ENTRY_HEAD_LEN + 44;
+/// Length of DefaultDuration of video. It is behind the room for CodecPrivate, or where that would be.
+pub const FRAME_DURATION_LEN: usize = 8;
 /// Offset of the index slot.
 pub const INDEX_AT: u64 = 4096;
 /// Length of the index slot.

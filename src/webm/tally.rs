@@ -53,6 +53,14 @@ pub struct Tally {
     /// Width and height of the first received keyframe, or of the first fill until one came.
     pub size: Option<(u16, u16)>,
     size_is_real: bool,
+    grids: Grids,
+}
+
+/// For each of [`RATES`] the step that the last picture fell into, counted from 1, and whether two fell into the same.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Grids {
+    last: [u64; RATES.len()],
+    is_shared: [bool; RATES.len()],
 }
 
 impl Tally {
@@ -78,6 +86,9 @@ impl Tally {
         track.keyframes += u64::from(block.keyframe && !block.fill);
         track.bytes = track.bytes.saturating_add(block.len);
         track.last_ms = block.time_ms;
+        if block.kind == Kind::Video {
+            self.grids.add(block.time_ms);
+        }
         track.end_us = track.end_us.max(block.time_ms.saturating_mul(1000).saturating_add(length_us));
 
         if block.kind == Kind::Audio || !block.keyframe || self.size_is_real || (block.fill && self.size.is_some()) {
@@ -86,6 +97,13 @@ impl Tally {
         let size = block.size.or_else(|| codec.picture_size(block.head))?;
         self.size_is_real = !block.fill;
         (self.size.replace(size) != Some(size)).then_some(size)
+    }
+
+    /// The lowest usual frame rate at which no two pictures fall into the same step. ffmpeg counts in steps of the rate that
+    /// a file tells, or else of one that it guesses from the first pictures; where a clock is corrected later, a guess is too low.
+    pub fn frame_rate(&self) -> Option<u16> {
+        let fits = |rate: &usize| !self.grids.is_shared[*rate];
+        (self.video.blocks > 0).then(|| RATES[(0..RATES.len()).find(fits).unwrap_or(RATES.len() - 1)])
     }
 
     /// Numbers of one track.
@@ -112,7 +130,19 @@ impl Tally {
     }
 }
 
+impl Grids {
+    fn add(&mut self, time_ms: u64) {
+        for (n, rate) in RATES.iter().enumerate() {
+            let step = (time_ms.saturating_mul(u64::from(*rate)).saturating_add(500)) / 1000 + 1;
+            self.is_shared[n] |= step == self.last[n];
+            self.last[n] = step;
+        }
+    }
+}
+
 /// How many of a block's first bytes [`Tally::add`] looks at.
 pub const HEAD_LEN: usize = 16;
 const FRAME_US: u64 = 33_000;
 const LONGEST_FRAME_MS: u64 = 500;
+/// Frames per second. What ffmpeg takes for a frame rate is above 5 and below 1000.
+const RATES: [u16; 11] = [10, 15, 24, 25, 30, 50, 60, 120, 240, 480, 999];

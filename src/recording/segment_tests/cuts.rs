@@ -120,7 +120,10 @@ fn flips_of_the_close_are_short_and_in_one_sector() {
             flips += 1;
         }
     }
-    assert_eq!(flips, 6, "cluster size, index, SeekHead entry, Duration's payload and head, Segment size");
+    assert_eq!(
+        flips, 8,
+        "cluster size, index, SeekHead entry, Duration and DefaultDuration in two parts, Segment size"
+    );
 }
 
 #[test]

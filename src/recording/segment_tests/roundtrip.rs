@@ -8,8 +8,8 @@ use reelay_signaling::Kind;
 use super::*;
 use crate::recording::faulty::Op;
 use crate::recording::repair::{Outcome, repair};
-use crate::webm::front;
 use crate::webm::index::{self, flags};
+use crate::webm::{elements, front};
 
 /// Writes blocks, closes, and returns the file, its index and the blocks as taken.
 fn record(blocks: &[Owned]) -> (FaultyDisk, Vec<Owned>) {
@@ -224,6 +224,27 @@ fn av1_gets_its_configuration_in_place_and_back_from_a_repair() {
     disk.state().files.insert(FILE.into(), torn);
     assert_eq!(repair(&disk.storage(), Path::new(FILE)).unwrap().outcome, Outcome::Repaired);
     assert_eq!(disk.bytes(FILE), bytes);
+}
+
+#[test]
+fn file_of_a_version_without_room_for_the_frame_rate_is_repaired_as_it_is() {
+    let disk = FaultyDisk::default();
+    let mut file = create(&disk);
+    write_all(&mut file, &call(2000));
+    file.close().unwrap();
+    let mut bytes = disk.bytes(FILE);
+    let video = header().encode([1, 1]).entries.video.unwrap();
+    let room = header().encode([1, 1]).entries.frame_duration.unwrap() as usize;
+    assert_eq!(bytes[room..][..8], elements::frame_duration(25));
+    // The room is taken out of the entry, and the same length put behind the tracks.
+    let entry_len = u64::from_be_bytes(bytes[video as usize + 1..][..8].try_into().unwrap()) & !(1 << 56);
+    let end = (video + 9 + entry_len) as usize;
+    bytes.copy_within(room + 8..end, room);
+    bytes[end - 8..end].copy_from_slice(&[VOID as u8, 0x86, 0, 0, 0, 0, 0, 0]);
+    bytes[video as usize + 1..][..8].copy_from_slice(&elements::size_8(entry_len - 8));
+    disk.state().files.insert(FILE.into(), bytes.clone());
+    assert_eq!(repair(&disk.storage(), Path::new(FILE)).unwrap().outcome, Outcome::Whole);
+    assert!(disk.bytes(FILE) == bytes);
 }
 
 #[test]
