@@ -265,18 +265,50 @@ async fn five_percent_loss_costs_less_than_one_percent_and_sound_stays_in_its_pl
     caller.leave(&server);
     let (path, entry) = recorded(&server);
     judge(&path);
+    let count = |name: &str| entry["counters"][name].as_u64().unwrap_or(0);
     for (kind, sent, step_ms) in [(Kind::Video, &clip.video, 1000.0 / 30.0), (Kind::Audio, &clip.audio, 20.0)] {
         let file = real(&path, kind);
         let found = order(sent, &file);
         assert!((sent.len() - found.len()) * 100 < sent.len(), "{} of {kind}: {entry}", found.len());
         let offset = |(n, block): (&usize, &ReadBlock)| block.time_ms as f64 - *n as f64 * step_ms;
         let offsets: Vec<f64> = found.iter().zip(&file).map(offset).collect();
-        let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
-        // On a loaded machine the sender itself is late now and then, and its reports say so.
-        assert!(offsets.iter().all(|off| (off - first).abs() < 100.0), "{kind} moves from {first} to {last}: {entry}");
+        // By the sender's own times: from one to the next they are moved by the recorder's slew (5 ms a second) and by rounding.
+        let (clamped, jumps) = (count("clamp_max_ms") as f64, count("clock_jumps") as usize);
+        let slack = |n: usize| 2.5 + clamped + (found[n + 1] - found[n]) as f64 * step_ms * 0.005;
+        let moved = |n: &usize| (offsets[n + 1] - offsets[*n]).abs() > slack(*n);
+        let moved: Vec<_> = (0..offsets.len() - 1).filter(moved).map(|n| (found[n], &offsets[n..n + 2])).collect();
+        assert!(moved.len() <= jumps, "{kind} is out of place: {moved:?} {entry}");
     }
     let counters = &entry["counters"];
     assert!(counters["video_repaired"].as_u64() > Some(10), "{counters}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_sound_comes_out_of_the_copies_in_later_packets() {
+    let server = Server::start("[recording]\nlinger = \"0s\"\n", |_| {});
+    let clip = Clip::make(4, "color=black:s=64x64:r=30", "aevalsrc='random(0)-0.5':s=48000");
+    let caller = Caller::join(&server, "cam", 4).await;
+    let mut beat = tokio::time::interval(Duration::from_millis(20));
+    let (mut sent, mut lost) = (0, 0);
+    for n in 0..clip.audio.len() {
+        beat.tick().await;
+        // Nobody sends these again: one in five, up to two in a row.
+        if n % 10 == 3 || n % 10 == 4 {
+            caller.publisher.lose_sound();
+            lost += 1;
+        } else {
+            caller.publisher.redundant(&clip.audio[n.saturating_sub(2)..=n], 99 + n as u32 * 960).await;
+            sent += 1;
+        }
+    }
+    caller.sent(sent).await;
+    caller.leave(&server);
+    let (path, entry) = recorded(&server);
+    let file = real(&path, Kind::Audio);
+    assert!(lost >= 40 && clip.audio.len() >= 200, "{lost}");
+    assert_eq!((file.len(), missing(&clip.audio, &file)), (clip.audio.len(), 0), "{entry}");
+    assert!(file.iter().zip(&clip.audio).all(|(block, frame)| block.data == frame.data));
+    assert_eq!((judge(&path).1, &entry["gaps"]), (clip.audio.len() as u64, &Value::Array(vec![])), "{entry}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,6 +27,7 @@ mod playback;
 mod publish;
 mod publisher;
 mod recorder;
+mod report;
 mod retention;
 mod secure;
 mod share;
