@@ -73,7 +73,7 @@ pub struct Closed {
     pub bytes: u64,
     /// What was written.
     pub stats: Stats,
-    /// True if the last flush failed and what it held (80 ms as a rule) was dropped.
+    /// True if the last flush failed and what it held (40 ms as a rule) was dropped.
     pub cut: bool,
 }
 

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use reelay_signaling::Kind;
 
@@ -31,8 +31,6 @@ pub struct Segment {
     file: Option<SegmentFile>,
     backlog: VecDeque<Block>,
     backlog_bytes: usize,
-    /// Since when the first of them waits.
-    waiting_since: Option<Instant>,
     levels: Levels,
     report: Report,
     sync: Option<SyncHandle>,
@@ -78,7 +76,6 @@ impl Segment {
             file: None,
             backlog: VecDeque::new(),
             backlog_bytes: 0,
-            waiting_since: None,
             levels: Levels::default(),
             report: Report::default(),
             sync: None,
@@ -87,19 +84,13 @@ impl Segment {
         }
     }
 
-    /// Time passes: takes the blocks that are ready. True when it is time to write them: one write for several costs little
-    /// more than one for each.
+    /// Time passes: takes the blocks that are ready. True when some wait to be written, all of them with one write.
     pub fn gather(&mut self, now: Instant) -> bool {
         self.feed.on_time(now);
         while let Some(block) = self.feed.poll(now) {
             self.hold(block);
         }
-        if self.backlog.is_empty() {
-            return false;
-        }
-        let since = *self.waiting_since.get_or_insert(now);
-        let is_due = now.saturating_duration_since(since) >= WRITE_WITHIN || self.backlog_bytes >= WRITE_BYTES;
-        is_due || !self.has_begun()
+        !self.backlog.is_empty()
     }
 
     /// Writes what waits. `date_ms` is the wall clock's time of the file's first block.
@@ -288,7 +279,6 @@ impl Segment {
         self.counts.dropped += self.backlog.len() as u64;
         self.backlog.clear();
         self.backlog_bytes = 0;
-        self.waiting_since = None;
         self.feed.require_keyframe();
     }
 
@@ -338,7 +328,6 @@ impl Segment {
             self.backlog.pop_front();
         }
         file.flush()?;
-        self.waiting_since = None;
         Ok(())
     }
 
@@ -370,9 +359,6 @@ fn video_codec(codec: Codec) -> Option<VideoCodec> {
     }
 }
 
-/// How long a block waits for others to be written with it, and how much waits at most.
-const WRITE_WITHIN: Duration = Duration::from_millis(70);
-const WRITE_BYTES: usize = 64 << 10;
 /// How much waits for a disk that refuses.
 const MAX_BACKLOG: usize = 8 << 20;
 /// A hole that ends so long before what is written does not grow any more.

@@ -148,7 +148,7 @@ mod tests {
     use crate::webm::layout::FIRST_CLUSTER_AT;
 
     #[test]
-    fn blocks_of_eighty_milliseconds_are_one_write() {
+    fn blocks_of_one_look_are_one_write() {
         let disk = FaultyDisk::default();
         let zero = Instant::now();
         let mut trial = Trial::new(disk.storage(), Path::new("/r"), zero);
@@ -172,8 +172,8 @@ mod tests {
         }
         let is_block = |op: &&Op| matches!(op, Op::Write { path, offset, .. } if path.extension().is_some_and(|e| e == "part") && *offset >= FIRST_CLUSTER_AT);
         let writes = disk.log().iter().filter(is_block).count();
-        // 10 s, of which the last ones are held back for video that may come; a cluster adds one or two.
-        assert!((70..=130).contains(&writes), "{writes} writes");
+        // 250 looks, of which the last ones find nothing: it is held back for video that may come. A cluster adds one or two.
+        assert!((150..=260).contains(&writes), "{writes} writes");
         let entry = trial.close(zero + Duration::from_secs(10));
         assert_eq!(entry.counters.get("audio_packets"), Some(&500), "{:?}", entry.counters);
     }
