@@ -80,6 +80,8 @@ struct Storage {
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes JSON that is handed through")]
 struct Summary {
+    /// Of its manifest. More than 1: a later Reelay made it. It is listed as it says, and never changed.
+    version: Option<u32>,
     id: String,
     room: String,
     /// `waiting`, `recording`, `paused`, `repairing`, `complete`, `recovered`, `interrupted` or `failed`.

@@ -2,7 +2,7 @@
 import { css, html, nothing } from "lit";
 import type { TemplateResult } from "lit";
 import { namesOf, titleOf } from "../../client/library.ts";
-import { isGrowing } from "../../client/replay/model.ts";
+import { isGrowing, VERSION } from "../../client/replay/model.ts";
 import type { Summary } from "../../client/replay/model.ts";
 import { bytes, dateTime, duration, list } from "../../words/format.ts";
 import { base, ReElement } from "../base.ts";
@@ -99,7 +99,8 @@ export class ReCard extends ReElement {
     const title = titleOf(one);
     const grows = isGrowing(one.state);
     const names = namesOf(one);
-    const state = w.card[one.state] ?? "";
+    const isLater = one.version > VERSION;
+    const state = isLater ? w.card.later : w.card[one.state] ?? "";
     const { poster } = this;
     return html`<article @pointerenter=${this.startPreview} @pointerleave=${this.stopPreview}
       @focusin=${this.startPreview} @focusout=${this.stopPreview} @keydown=${this.onKey}>
