@@ -32,7 +32,7 @@ suite() {
     done < <(sed 's/\x1b\[[0-9;]*m//g' "$logs/$name.log" | grep -E "$pattern" | tail -n 12)
 }
 
-rust() { cargo test --workspace --locked; }
+rust() { cargo test --workspace --locked --no-fail-fast; }
 web() { cd web && npm test --silent; }
 binary() { cargo build --locked --bin reelay; }
 interop() { scripts/web.sh build && binary && tests/interop/run.sh; }

@@ -39,7 +39,8 @@ fn av1(mut frame: &[u8], is_keyframe: bool) -> Option<Vec<Bytes>> {
     let mut packets: Vec<Vec<u8>> = vec![vec![if is_keyframe { 0x08 } else { 0 }]];
     while let Some(&header) = frame.first() {
         let head = if header & 4 != 0 { 2 } else { 1 };
-        let (size, size_len) = if header & 2 != 0 { leb128(frame.get(head..)?)? } else { (frame.len() - head, 0) };
+        let (size, size_len) =
+            if header & 2 != 0 { leb128(frame.get(head..)?)? } else { (frame.len().checked_sub(head)?, 0) };
         let body = frame.get(head + size_len..(head + size_len).checked_add(size)?)?;
         let mut obu = vec![header & !2];
         obu.extend_from_slice(frame.get(1..head)?);
@@ -170,5 +171,6 @@ mod tests {
     #[test]
     fn av1_that_is_none_gives_nothing() {
         assert!(payloads(Codec::Av1, &Bytes::from_static(&[0x32, 0x09, 1]), true).is_empty());
+        assert!(payloads(Codec::Av1, &Bytes::from_static(&[0x04]), true).is_empty(), "an extension that is not there");
     }
 }
