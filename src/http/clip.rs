@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use super::app::App;
 use super::content::Content;
 use super::error::{Problem, ProblemBody, Query};
-use super::files::{PART_BYTES, download_name};
+use super::files::{download_name, part_bytes};
 use super::segment::{Door, MediaRequest, Segment, has_flag, on_disk};
 use crate::recording::clip::{Clip, ClipError, cut};
 use crate::recording::clusters::Clusters;
@@ -86,7 +86,7 @@ async fn clip(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let span = span.checked()?;
-    let cap = has_flag(&uri, "part").then_some(PART_BYTES);
+    let cap = has_flag(&uri, "part").then_some(part_bytes as fn(u64) -> u64);
     let segment = Segment::admit(&app, &request, Door::Clip).await?;
     let content = on_disk(move || {
         let open = segment.open()?;

@@ -30,8 +30,13 @@ pub(super) struct Content {
 }
 
 impl Content {
-    /// The answer to a GET or HEAD; a 206 has at most `cap` bytes.
-    pub(super) fn answer(self, method: &Method, headers: &HeaderMap, cap: Option<u64>) -> Result<Response, Problem> {
+    /// The answer to a GET or HEAD; a 206 that begins at `start` has at most `cap(start)` bytes.
+    pub(super) fn answer(
+        self,
+        method: &Method,
+        headers: &HeaderMap,
+        cap: Option<fn(u64) -> u64>,
+    ) -> Result<Response, Problem> {
         let validators = Validators { etag: self.etag.clone(), modified: self.modified };
         let mut response = Response::new(Body::empty());
         self.describe(response.headers_mut());
@@ -52,7 +57,7 @@ impl Content {
         let (start, end) = match range.map_or(Wanted::Whole, |range| wanted(range, len)) {
             Wanted::Whole => (0, len),
             Wanted::Part(start, end) => {
-                let end = cap.map_or(end, |cap| end.min(start.saturating_add(cap)));
+                let end = cap.map_or(end, |cap| end.min(start.saturating_add(cap(start))));
                 *response.status_mut() = StatusCode::PARTIAL_CONTENT;
                 // The length so far also while the file grows: with `*` ffmpeg takes the file for empty.
                 let content_range = format!("bytes {start}-{}/{len}", end - 1);

@@ -34,7 +34,7 @@ pub(super) fn routes() -> OpenApiRouter<App> {
         ("id" = String, Path, description = "Recording"),
         ("file" = String, Path, description = "`<participant>-<source>-<n>.webm`"),
         ("download" = Option<bool>, Query, description = "Answer as a download with a readable name; needs the grant `download`"),
-        ("part" = Option<bool>, Query, description = "Cap a 206 at 2 MiB: for a `<video>` that holds its connection open"),
+        ("part" = Option<bool>, Query, description = "Answer a range with its beginning only: for the `<video>`s of a page that share few connections"),
         ("exp" = Option<u64>, Query, description = "End of a signed URL"),
         ("sig" = Option<String>, Query, description = "Signature of a signed URL"),
     ),
@@ -59,7 +59,7 @@ async fn file(
     let door = if has_flag(&uri, "download") { Door::Download } else { Door::Play };
     let segment = Segment::admit(&app, &request, door).await?;
     let (segment, open) = on_disk(move || segment.open().map(|open| (segment, open))).await?;
-    let cap = has_flag(&uri, "part").then_some(PART_BYTES);
+    let cap = has_flag(&uri, "part").then_some(part_bytes as fn(u64) -> u64);
     let content = Content {
         etag: segment.etag(&open),
         modified: open.modified,
@@ -111,8 +111,12 @@ pub(super) fn harmless(text: &str) -> String {
     text.trim_matches(|c: char| c == '.' || c.is_whitespace()).to_owned()
 }
 
-/// What a 206 for a player has at most: a browser opens six connections, and each element holds one.
-pub(super) const PART_BYTES: u64 = 2 * 1024 * 1024;
+/// How much of a range that begins at `start` is answered at once. A browser has six connections for all `<video>`s of a
+/// page and each takes what it gets: the last of eight would show nothing until the first six are full. The front and
+/// the first picture are in the small first part.
+pub(super) fn part_bytes(start: u64) -> u64 {
+    if start == 0 { 192 * 1024 } else { 512 * 1024 }
+}
 
 #[cfg(test)]
 mod tests {

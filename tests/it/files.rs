@@ -86,9 +86,13 @@ fn ranges_are_answered_by_the_book() {
         assert_eq!((answer.status, answer.header("content-range")), (416, "bytes */3000000"), "{behind}");
         assert_eq!(code(&answer), "range-not-satisfiable");
     }
-    let capped = server.request("GET", &format!("{}?part=1", path(FILE)), &[("Range", "bytes=5-")]);
-    assert_eq!((capped.status, capped.body.len()), (206, 2 * 1024 * 1024));
-    assert_eq!(capped.header("content-range"), format!("bytes 5-{}/{LEN}", 5 + 2 * 1024 * 1024 - 1));
+    // Many `<video>`s of a page share six connections: the first part is small, so that each shows its first picture.
+    for (from, most) in [(0, 192 * 1024), (5, 512 * 1024)] {
+        let range = format!("bytes={from}-");
+        let capped = server.request("GET", &format!("{}?part=1", path(FILE)), &[("Range", &range)]);
+        assert_eq!((capped.status, capped.body.len()), (206, most));
+        assert_eq!(capped.header("content-range"), format!("bytes {from}-{}/{LEN}", from + most - 1));
+    }
 }
 
 #[test]

@@ -74,12 +74,12 @@ function start(name, { scheme = "light" } = {}) {
  * `media: "synthetic"` replaces camera and microphone by a burnt-in clock and a tone; with
  * `tone: 0` there is no microphone.
  */
-export async function openPage(browser, url, { viewport = { width: 1280, height: 800 }, scheme = "light", media = "synthetic", tone = 440, touch = false, locale } = {}) {
+export async function openPage(browser, url, { viewport = { width: 1280, height: 800 }, scheme = "light", media = "synthetic", tone = 440, touch = false, locale, userAgent } = {}) {
   const isFirefox = browser.browserType().name() === "firefox";
   const context = await browser.newContext(
     isFirefox
       ? { viewport, colorScheme: null, reducedMotion: null, forcedColors: null, contrast: null, ...(locale && { locale }) }
-      : { viewport, colorScheme: scheme, hasTouch: touch, ...(locale && { locale }) },
+      : { viewport, colorScheme: scheme, hasTouch: touch, ...(locale && { locale }), ...(userAgent && { userAgent }) },
   );
   await context.addInitScript(inPage, { media, tone });
   const page = await context.newPage();

@@ -1,8 +1,8 @@
 // Recordings made with ffmpeg, in the layout of recordings/README.md, with a clock burnt into each picture
 // and a beep at each whole second. The clock is the time since the recording began.
-import { spawn } from "node:child_process";
-import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { createHash, randomBytes } from "node:crypto";
+import { copyFileSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const BITS = 24;
@@ -14,8 +14,9 @@ export function idOf(n) {
 }
 
 /** One frame: grey ground with a bar that tells people apart, and the clock on top (see in-page.mjs). */
-function paint(frame, width, height, ms, shade) {
+function paint(frame, width, height, ms, shade, noise) {
   frame.fill(shade);
+  noise?.copy(frame, Math.floor(height * 0.35) * width, ms % 997, (ms % 997) + Math.floor(height * 0.4) * width);
   const bar = Math.floor(height / 6);
   const x = Math.floor((ms / 10) % (width - 40));
   for (let y = Math.floor(height * 0.8); y < height * 0.9; y++) {
@@ -31,8 +32,26 @@ function paint(frame, width, height, ms, shade) {
   }
 }
 
-/** Writes one segment: VP8 with a key frame every two seconds, Opus, or one of the two. */
-export async function makeSegment(path, { duration_ms, offset_ms = 0, video = true, audio = true, width = 640, height = 360, fps = 30, shade = 90, tone = 440 }) {
+/**
+ * Writes one segment: VP8 with a key frame every two seconds, Opus, or one of the two. With `copyOf` it is that file
+ * again, and with `repeats` it is played so many times on end. A grey picture needs next to no bits; with a `bitrate`
+ * there is noise in it that takes as many as one of a real room.
+ */
+export async function makeSegment(path, { duration_ms, offset_ms = 0, video = true, audio = true, width = 640, height = 360, fps = 30, shade = 90, tone = 440, bitrate, copyOf, repeats = 1 }) {
+  if (copyOf) {
+    copyFileSync(copyOf, path);
+    return;
+  }
+  if (repeats > 1) {
+    const once = `${path}.once.webm`;
+    await makeSegment(once, { duration_ms, offset_ms, video, audio, width, height, fps, shade, tone, bitrate });
+    const { status, stderr } = spawnSync("ffmpeg", ["-v", "error", "-y", "-stream_loop", String(repeats - 1), "-i", once, "-c", "copy", "-cues_to_front", "1", "-reserve_index_space", "65536", "-f", "webm", path], { encoding: "utf8", timeout: 120_000 });
+    rmSync(once);
+    if (status !== 0) {
+      throw new Error(`ffmpeg ended with ${status}: ${stderr}`);
+    }
+    return;
+  }
   const seconds = duration_ms / 1000;
   const inputs = [];
   if (video) {
@@ -44,7 +63,7 @@ export async function makeSegment(path, { duration_ms, offset_ms = 0, video = tr
   }
   const child = spawn(
     "ffmpeg",
-    ["-v", "error", "-y", ...inputs, "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "12", "-b:v", "600k", "-g", String(2 * fps), "-c:a", "libopus", "-b:a", "32k",
+    ["-v", "error", "-y", ...inputs, "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "12", "-b:v", bitrate ?? "600k", "-g", String(2 * fps), "-c:a", "libopus", "-b:a", "32k",
       "-t", String(seconds), "-cues_to_front", "1", "-reserve_index_space", "65536", "-f", "webm", path],
     { stdio: ["pipe", "inherit", "inherit"] },
   );
@@ -55,9 +74,10 @@ export async function makeSegment(path, { duration_ms, offset_ms = 0, video = tr
   child.stdin.on("error", () => {});
   if (video) {
     const size = width * height;
+    const noise = bitrate && randomBytes(size + 1000);
     for (let n = 0; n < Math.ceil(seconds * fps); n++) {
       const frame = Buffer.alloc(size * 1.5, 128);
-      paint(frame.subarray(0, size), width, height, Math.round(offset_ms + (n * 1000) / fps), shade);
+      paint(frame.subarray(0, size), width, height, Math.round(offset_ms + (n * 1000) / fps), shade, noise);
       if (!child.stdin.write(frame)) {
         await Promise.race([new Promise((resolve) => child.stdin.once("drain", resolve)), ended]);
       }
@@ -80,7 +100,7 @@ export async function makeRecording(folder, { n, room = "team", state = "complet
   for (const [index, human] of people.entries()) {
     const participant = `p${"abcdefghij".slice(0, 9)}${"abcdefghijklmnopqrstuvwxyz"[index]}`;
     const first = Math.min(...human.segments.map((segment) => segment.offset_ms));
-    const last = Math.max(...human.segments.map((segment) => segment.offset_ms + segment.duration_ms));
+    const last = Math.max(...human.segments.map((segment) => segment.offset_ms + segment.duration_ms * (segment.repeats ?? 1)));
     participants.push({ id: participant, person: human.person ?? `person-${index}`, name: human.name, joined_ms: first, left_ms: last });
     const counts = {};
     for (const segment of human.segments) {
@@ -89,10 +109,11 @@ export async function makeRecording(folder, { n, room = "team", state = "complet
       const file = `${participant}-${source}-${counts[source]}.webm`;
       const path = join(place, file);
       const { video = true, audio = true, width = 640, height = 360 } = segment;
-      await makeSegment(path, { shade: 60 + 25 * index, tone: 330 + 110 * index, ...segment });
+      // `has_ms`: a file that ends before the manifest says.
+      await makeSegment(path, { shade: 60 + ((25 * index) % 150), tone: 330 + 110 * index, ...segment, duration_ms: segment.has_ms ?? segment.duration_ms });
       files.push({
         file, participant, person: participants.at(-1).person, name: human.name, source,
-        offset_ms: segment.offset_ms, duration_ms: segment.duration_ms,
+        offset_ms: segment.offset_ms, duration_ms: segment.duration_ms * (segment.repeats ?? 1),
         video: video ? { codec: "vp8", width, height } : null,
         audio: audio ? { codec: "opus", channels: 1 } : null,
         bytes: statSync(path).size, sha256: createHash("sha256").update(readFileSync(path)).digest("hex"), hashed_at: started_at,

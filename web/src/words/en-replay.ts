@@ -19,6 +19,7 @@ export const enReplay = {
     failed: "The recording did not load.",
     failedText: "It is not touched by this.",
     offline: "The server does not answer. What is loaded goes on; the rest follows by itself.",
+    slow: "Data comes more slowly than this recording plays. It goes on by itself when enough is there.",
     locked: "This recording needs an access link.",
     newer: "A newer version of Reelay made this recording. Download the files, or update the server.",
     gone: "This recording was deleted just now. What is loaded can still be seen.",

@@ -19,6 +19,7 @@ export const zhReplay: typeof enReplay = {
     failed: "录制没有加载出来。",
     failedText: "录制本身没有受影响。",
     offline: "服务器没有响应。已加载的继续播放，其余会自行跟上。",
+    slow: "数据到得比播放慢。足够后会自动继续。",
     locked: "这条录制需要访问链接。",
     newer: "这条录制由更新版本的 Reelay 制作。请下载文件，或更新服务器。",
     gone: "这条录制刚刚被删除。已加载的部分仍可观看。",

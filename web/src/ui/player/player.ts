@@ -42,6 +42,8 @@ import "./timeline.ts";
 import "./verdict.ts";
 
 const REFRESH_MS = 3_000;
+/** Seconds of waiting after which the page says so. */
+const SLOW_AFTER = 2;
 const KEYS_OFF = "reelay.player.keys-off";
 const CHAT_OFF = "reelay.player.chat-off";
 const FRAME = 1000 / 30;
@@ -53,7 +55,7 @@ export class ReelayPlayer extends ReElement {
   static override properties = {
     recording: {}, start: {}, clip: { attribute: false }, loops: { attribute: false }, manifest: { state: true }, events: { state: true }, failure: { state: true }, layout: { state: true },
     pinned: { state: true }, position: { state: true }, loaded: { state: true }, rate: { state: true }, trouble: { state: true },
-    skips: { state: true }, language: { state: true }, cues: { state: true }, hasChat: { state: true }, hasKeys: { state: true }, keysOpen: { state: true }, isPlaying: { state: true },
+    isSlow: { state: true }, skips: { state: true }, language: { state: true }, cues: { state: true }, hasChat: { state: true }, hasKeys: { state: true }, keysOpen: { state: true }, isPlaying: { state: true },
   };
   declare recording: string;
   /** As in `?t=`: where to begin, and where to stop. */
@@ -71,6 +73,8 @@ export class ReelayPlayer extends ReElement {
   declare private loaded: Span | null;
   declare private rate: number;
   declare private trouble: { kind: "broken" | "gone" | "offline"; file?: ManifestFile } | null;
+  /** Somebody waits for data, for longer than a moment. */
+  declare private isSlow: boolean;
   declare private skips: boolean;
   /** Of the captions that are shown; empty for none. */
   declare private language: string;
@@ -100,6 +104,7 @@ export class ReelayPlayer extends ReElement {
     this.loaded = null;
     this.rate = 1;
     this.trouble = null;
+    this.isSlow = false;
     this.skips = false;
     this.language = "";
     this.cues = [];
@@ -115,7 +120,21 @@ export class ReelayPlayer extends ReElement {
     const timer = setInterval(() => {
       if (this.manifest ? isGrowing(this.manifest.state) || this.manifest.state === "repairing" || this.trouble?.kind === "offline" : this.failure === "offline") this.refresh();
     }, REFRESH_MS);
-    signal.addEventListener("abort", () => clearInterval(timer));
+    let waits = 0;
+    const watch = setInterval(() => {
+      waits = this.waitsForData ? waits + 1 : 0;
+      this.isSlow = waits >= SLOW_AFTER;
+    }, 1_000);
+    signal.addEventListener("abort", () => {
+      clearInterval(timer);
+      clearInterval(watch);
+    });
+  }
+
+  private get waitsForData(): boolean {
+    const { group, manifest } = this;
+    if (!group || !manifest || manifest.files.length === 0 || isGrowing(manifest.state)) return false;
+    return group.readyState < (group.paused && !group.seeking ? 2 : 3);
   }
 
   override willUpdate(changed: PropertyValues): void {
@@ -376,7 +395,7 @@ export class ReelayPlayer extends ReElement {
     const empty = manifest && manifest.files.length === 0;
     if (empty) return html`<re-notice kind="info">${manifest.state === "waiting" ? w.waiting : w.empty}</re-notice>`;
     switch (trouble?.kind) {
-      case undefined: return nothing;
+      case undefined: return this.isSlow ? html`<re-notice kind="info">${w.slow}</re-notice>` : nothing;
       case "offline": return html`<re-notice kind="warn">${w.offline}</re-notice>`;
       case "gone": return html`<re-notice kind="warn">${w.gone}</re-notice>`;
       case "broken": {
