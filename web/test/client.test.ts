@@ -48,6 +48,18 @@ it("people keep their places, also after a resume", () => {
   expect(news).toEqual(["came"]);
 });
 
+it("counts what is missing of the recording that runs, and not what was switched off", () => {
+  const recording = (change: object): ServerMessage => ({ type: "recording", state: "recording", id: "r1", duration_ms: 0, behind_ms: 0, consent_required: false, ...change });
+  const gap = (change: object): ServerMessage => ({ type: "recording-event", event: "gap", id: "r1", t_ms: 9000, at: "", participant: "a", kind: "video", reason: "loss", lasted_ms: 2500, ...change });
+  const before = [joined(["me", "a"]), recording({}), recording({ duration_ms: 1000 })];
+  const holes = [gap({}), gap({ kind: "audio", reason: "muted" }), gap({ kind: "audio", reason: "silence" }), gap({ reason: "ended" }), gap({ reason: "silence", participant: "gone" })];
+  const { state, news } = play([...before, ...holes, recording({ state: "paused" })]);
+  expect(state?.gaps).toEqual({ count: 2, last: { name: "", kind: "video", lasted_ms: 2500 } });
+  expect(news.filter((one) => one === "recording-gap").length).toBe(2);
+  expect(play([...before, gap({}), joined(["me", "a"])]).state?.gaps.count).toBe(0);
+  expect(play([...before, gap({}), recording({ state: "off", id: undefined }), recording({ id: "r2" })]).state?.gaps.count).toBe(0);
+});
+
 it("a recording makes news when its state changes, not each second", () => {
   const at = (change: object): ServerMessage => ({ type: "recording", state: "recording", duration_ms: 0, behind_ms: 0, consent_required: false, ...change });
   const { news } = play([

@@ -142,6 +142,9 @@ describe("a call across browsers", () => {
       udp(server.udpPort, "mend");
     }
     await Promise.all([movesAgain(ana, "Ana"), movesAgain(bo, "Bo")]);
+    await until("what is missing is marked at the recording", () => ana.locator("re-rec-pill .gaps").isVisible(), 30_000);
+    assert.match(await ana.locator("re-rec-pill .gaps").getAttribute("title"), /gaps? in the recording\. .* s of (Ana|Bo)'s (sound|picture) did not arrive/);
+    await shoot(ana, "call-gap");
     await close(ana, bo);
   });
 

@@ -12,6 +12,7 @@ export type News =
   | { type: "recording-stopped"; id: string | null; duration_ms: number }
   | { type: "recording-trouble"; reason: string | null; since_ms: number }
   | { type: "recording-behind"; behind_ms: number }
+  | { type: "recording-gap"; name: string; kind: Kind; lasted_ms: number }
   | { type: "screen-on"; name: string; isMine: boolean }
   | { type: "screen-off"; name: string; isMine: boolean }
   | { type: "muted-by"; by: string; kind: Kind }
@@ -32,6 +33,7 @@ export function newsOf(before: RoomState | null, after: RoomState | null, messag
       return [{ type: "chat", line, isMine: message.participant === after.me }];
     }
     case "recording": return recording(before, after);
+    case "recording-event": return after.gaps.last && after.gaps !== before.gaps ? [{ type: "recording-gap", ...after.gaps.last }] : [];
     default: return [];
   }
 }

@@ -1,5 +1,11 @@
 // What is known about the room, as a pure function of the server's messages.
-import type { ChatLine, Grants, Participant, RoomRecording, ServerMessage } from "./protocol.ts";
+import type { ChatLine, Grants, Kind, Participant, RecordingEvent, RoomRecording, ServerMessage } from "./protocol.ts";
+
+/** Holes in the recording that runs, as far as this page was told. */
+export interface Gaps {
+  count: number;
+  last: { name: string; kind: Kind; lasted_ms: number } | null;
+}
 
 export interface RoomState {
   room: string;
@@ -8,6 +14,7 @@ export interface RoomState {
   /** In the order in which they came; who stays keeps the place. */
   participants: Participant[];
   recording: RoomRecording;
+  gaps: Gaps;
   chat: ChatLine[];
   watchers: number;
   /** Loudest first. */
@@ -31,7 +38,14 @@ export function reduce(state: RoomState | null, message: ServerMessage): RoomSta
     case "watchers": return { ...state, watchers: message.count };
     case "recording": {
       const { type: _, ...recording } = message;
-      return { ...state, recording };
+      const isSame = recording.state !== "off" && (state.recording.id ?? recording.id) === recording.id;
+      return { ...state, recording, gaps: isSame ? state.gaps : NO_GAPS };
+    }
+    case "recording-event": {
+      if (!isHole(message)) return state;
+      const name = state.participants.find((one) => one.id === message.participant)?.name ?? "";
+      const last = { name, kind: message.kind ?? "video", lasted_ms: message.lasted_ms ?? 0 };
+      return { ...state, gaps: { count: state.gaps.count + 1, last } };
     }
     case "chat": {
       const { type: _, ...line } = message;
@@ -39,6 +53,12 @@ export function reduce(state: RoomState | null, message: ServerMessage): RoomSta
     }
     default: return state;
   }
+}
+
+/** Something is missing that was meant to be there: not a muted microphone, and not a quiet one that sends nothing. */
+export function isHole(event: RecordingEvent): boolean {
+  if (event.event !== "gap" || ["muted", "ended", "consent"].includes(event.reason ?? "")) return false;
+  return event.kind !== "audio" || event.reason !== "silence";
 }
 
 export function myself(state: RoomState): Participant | undefined {
@@ -61,6 +81,7 @@ function fromJoined(before: RoomState | null, message: Extract<ServerMessage, { 
     grants: message.grants,
     participants,
     recording: message.recording,
+    gaps: before?.recording.id === message.recording.id ? (before?.gaps ?? NO_GAPS) : NO_GAPS,
     chat: message.chat,
     watchers: message.watchers,
     speaking: [],
@@ -73,4 +94,5 @@ function put(participants: Participant[], one: Participant): Participant[] {
   return index < 0 ? [...participants, one] : participants.with(index, one);
 }
 
+const NO_GAPS: Gaps = { count: 0, last: null };
 const MAX_CHAT = 500;

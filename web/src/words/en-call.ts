@@ -119,6 +119,8 @@ export const enCall = {
     notSaving: "Not saving",
     finishing: "Finishing",
     by: (name: string) => `${name} started the recording`,
+    gaps: (n: number) => (n === 1 ? "1 gap in the recording." : `${n} gaps in the recording.`),
+    gap: (name: string, kind: "audio" | "video", seconds: string) => `${seconds} s of ${name === "" ? "somebody" : name}'s ${kind === "audio" ? "sound" : "picture"} did not arrive.`,
   },
   invite: {
     title: "Invite people",

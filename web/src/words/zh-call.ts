@@ -119,6 +119,8 @@ export const zhCall: typeof enCall = {
     notSaving: "未在保存",
     finishing: "正在完成",
     by: (name) => `${name} 开始了录制`,
+    gaps: (n) => `录制中有 ${n} 处缺口。`,
+    gap: (name, kind, seconds) => `${name === "" ? "有人" : name} 的${kind === "audio" ? "声音" : "画面"}缺了 ${seconds} 秒。`,
   },
   invite: {
     title: "邀请",

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { chatAt, fileAt, lanes, silences, speakerAt, speech, spots, stops, verdict } from "../../src/client/replay/model.ts";
 import type { Manifest, ManifestFile } from "../../src/client/replay/model.ts";
+import { figures } from "../../src/ui/player/flow.ts";
 import { formatSpan, parseMoment, parseSpan } from "../../src/client/replay/when.ts";
 
 function file(part: Partial<ManifestFile>): ManifestFile {
@@ -90,4 +91,11 @@ describe("moments in addresses", () => {
     expect(parseSpan(null)).toBeNull();
     expect(formatSpan(83_040, 90_000)).toBe("83,90");
   });
+});
+
+it("sums up how a file was over time", () => {
+  const steps = [{ v: 100_000, a: 4_000, f: 30 }, { v: 121_000, a: 4_000, f: 30 }, { v: 0, a: 0, f: 0, s: 1000, b: 1 }, { v: 50_000, a: 4_000, f: 15 }];
+  const found = figures({ step_ms: 1000, steps, sizes: [[0, 1280, 720], [2_500, 640, 360]] });
+  expect(found).toEqual({ peak_bps: 1_000_000, fps: 30, sizes: [{ t_ms: 0, width: 1280, height: 720 }, { t_ms: 2_500, width: 640, height: 360 }] });
+  expect(figures({ step_ms: 2000, steps: [] })).toEqual({ peak_bps: 0, fps: 0, sizes: [] });
 });

@@ -17,6 +17,14 @@ export interface Pause {
   lasted_ms?: number | null;
 }
 
+/** A file over time: for each step bytes of picture and sound, pictures, milliseconds of silence put in, pictures put in. */
+export interface FileReport {
+  step_ms: number;
+  steps: { v: number; a: number; f: number; s?: number; b?: number }[];
+  /** Each change of size: time, width, height. */
+  sizes?: [number, number, number][];
+}
+
 export interface ManifestFile {
   file: string;
   participant: string;
@@ -35,6 +43,7 @@ export interface ManifestFile {
   sync?: string | null;
   gaps?: Gap[];
   counters?: Record<string, number>;
+  report?: FileReport | null;
 }
 
 export interface ManifestPerson {

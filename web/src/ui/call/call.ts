@@ -289,7 +289,7 @@ export class ReCall extends ReElement {
     if (!room) return nothing;
     const isAway = call.phase.name === "away" && Date.now() - call.phase.since >= AWAY_CHIP_MS;
     const count = room.participants.length;
-    return html`<re-rec-pill .recording=${room.recording} .wish=${call.wish}></re-rec-pill>
+    return html`<re-rec-pill .recording=${room.recording} .gaps=${room.gaps} .wish=${call.wish}></re-rec-pill>
       <span class="name">${room.room}</span>
       ${isAway ? html`<span class="away">${w.reconnecting}</span>` : nothing}
       <span class="gap"></span>

@@ -2,7 +2,8 @@
 import { css, html, nothing } from "lit";
 import { BEHIND_MS } from "../../client/news.ts";
 import type { RecordingAction, RoomRecording } from "../../client/protocol.ts";
-import { duration } from "../../words/format.ts";
+import { duration, number } from "../../words/format.ts";
+import type { Gaps } from "../../client/room-state.ts";
 import { base, ReElement } from "../base.ts";
 
 export type PillState = "off" | "starting" | "recording" | "paused" | "behind" | "not-saving" | "finishing";
@@ -21,13 +22,15 @@ export function pillState(recording: RoomRecording, wish: RecordingAction | null
 }
 
 export class ReRecPill extends ReElement {
-  static override properties = { recording: { attribute: false }, wish: {} };
+  static override properties = { recording: { attribute: false }, gaps: { attribute: false }, wish: {} };
   declare recording: RoomRecording | null;
+  declare gaps: Gaps | null;
   declare wish: RecordingAction | null;
 
   constructor() {
     super();
     this.recording = null;
+    this.gaps = null;
     this.wish = null;
   }
 
@@ -48,7 +51,16 @@ export class ReRecPill extends ReElement {
     }[state];
     const hasTime = state === "recording" || state === "behind" || state === "paused";
     return html`<span class="pill ${state}" title=${state === "recording" && recording.by ? w.by(recording.by) : text}>
-      <span class="mark" aria-hidden="true"></span><span class="text">${text}</span>${hasTime ? html`<span class="time numbers">${time}</span>` : nothing}</span>`;
+      <span class="mark" aria-hidden="true"></span><span class="text">${text}</span>${hasTime ? html`<span class="time numbers">${time}</span>${this.missing()}` : nothing}</span>`;
+  }
+
+  /** How many holes the recording has, and the last one in the title. */
+  private missing() {
+    const { last, count } = this.gaps ?? { last: null, count: 0 };
+    if (last === null) return nothing;
+    const w = this.words.pill;
+    const text = `${w.gaps(count)} ${w.gap(last.name, last.kind, number(last.lasted_ms / 1000))}`;
+    return html`<span class="gaps numbers" title=${text}><span class="hatch" aria-hidden="true"></span><span aria-hidden="true">${count}</span><span class="unseen">${text}</span></span>`;
   }
 
   static override styles = [
@@ -67,6 +79,8 @@ export class ReRecPill extends ReElement {
       .behind { background: var(--warn-bg); color: var(--warn); }
       .not-saving { background: var(--bad-bg); color: var(--bad); }
       .behind .mark, .not-saving .mark { border-radius: 0; clip-path: polygon(50% 0, 100% 100%, 0 100%); }
+      .gaps { display: inline-flex; align-items: center; gap: var(--s1); padding-left: var(--s2); border-left: 1px solid currentColor; }
+      .hatch { width: 14px; height: 10px; border: 1px solid currentColor; background: repeating-linear-gradient(135deg, currentColor 0 2px, transparent 2px 4px); }
       @container (max-width: 359px) { .pill { gap: 6px; padding: 0 var(--s2); font-size: var(--t1); } }
       @container (max-width: 719px) { .behind .time { display: none; } }
     `,

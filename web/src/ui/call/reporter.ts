@@ -1,7 +1,7 @@
 // Turns news of a call into sentences: toasts for what concerns the eye, one voice for those who listen.
 import { withAccess } from "../../client/access.ts";
 import type { News } from "../../client/news.ts";
-import { duration, list } from "../../words/format.ts";
+import { duration, list, number } from "../../words/format.ts";
 import { words } from "../../words/index.ts";
 import { announce, announceNow } from "../announce.ts";
 import { toast } from "../elements/toast.ts";
@@ -10,6 +10,7 @@ import { paths } from "../route.ts";
 export class Reporter {
   private came: string[] = [];
   private went: string[] = [];
+  private gapAt = 0;
   private timer: ReturnType<typeof setTimeout> | undefined;
 
   report(news: News): void {
@@ -24,6 +25,7 @@ export class Reporter {
       case "recording-stopped": return this.stopped(news.id, news.duration_ms);
       case "recording-trouble": return announceNow(news.reason === "disk-full" ? words().notice.diskFull : words().notice.diskFault);
       case "recording-behind": return announceNow(words().notice.behind(Math.round(news.behind_ms / 1000)));
+      case "recording-gap": return this.gap(news.name, news.kind, news.lasted_ms);
       case "screen-on": if (!news.isMine) announce(w.screenOn(news.name)); return;
       case "screen-off": if (!news.isMine) announce(w.screenOff(news.name)); return;
       case "muted-by": return toast({ text: news.kind === "audio" ? w.mutedBy(news.by) : w.cameraOffBy(news.by) });
@@ -42,6 +44,13 @@ export class Reporter {
     toast(id === null ? { text } : { text, action: { label: w.play, run: () => void open(withAccess(paths.replay(id)), "_blank", "noopener") } });
   }
 
+  // A bad line makes many; the mark at the recording counts them all.
+  private gap(name: string, kind: "audio" | "video", lasted_ms: number): void {
+    if (Date.now() - this.gapAt < GAPS_MS) return;
+    this.gapAt = Date.now();
+    announce(words().pill.gap(name, kind, number(lasted_ms / 1000)));
+  }
+
   // Several people at once are one sentence.
   private collect(into: string[], name: string): void {
     into.push(name);
@@ -55,3 +64,4 @@ export class Reporter {
 }
 
 const SUM_MS = 2_000;
+const GAPS_MS = 30_000;

@@ -25,6 +25,11 @@ export const stylesOfPanel = css`
   .facts div { display: grid; grid-template-columns: 8em 1fr; gap: var(--s2); padding: 3px 0; }
   .facts dt { color: var(--text-2); }
   .facts dd { margin: 0; min-width: 0; overflow-wrap: anywhere; }
+  .flow { margin: 0; padding: var(--s1) 0; }
+  .flow svg { display: block; width: 100%; height: 44px; }
+  .bars { fill: var(--text-2); }
+  .put { fill: var(--warn); }
+  .key { display: inline-block; width: 10px; height: 4px; margin-left: var(--s2); background: var(--warn); vertical-align: middle; }
   details { border-top: 1px solid var(--line); }
   summary { min-height: 44px; padding: 10px 0; cursor: pointer; font-weight: 600; }
   code { font: 400 var(--t1)/1.5 var(--mono); }

@@ -8,6 +8,7 @@ import { bytes, dateTime, duration, number } from "../../words/format.ts";
 import { base, ReElement } from "../base.ts";
 import { initials } from "../elements/card.ts";
 import { icon } from "../elements/icon.ts";
+import { flow } from "./flow.ts";
 import "./markers.ts";
 import { stylesOfPanel } from "./panel-style.ts";
 
@@ -127,10 +128,28 @@ export class ReReplayPanel extends ReElement {
     const rows: [string, string][] = [[w.codec, codecs], [w.length, duration(file.duration_ms)], [w.size, bytes(file.bytes)]];
     if (file.close_reason) rows.push([w.closed, file.close_reason]);
     if (file.sync) rows.push([w.sync, file.sync]);
+    rows.push(...this.health(file));
     if (counters !== "") rows.push([w.counters, counters]);
     if (!grows && !file.open) rows.push([w.hash, file.sha256 ?? w.notHashed]);
     return html`<details><summary><bdi>${file.name}</bdi> <span class="hint">${file.source}</span></summary>
+      ${flow(file.report)}
       <dl class="facts"><div><dt>${w.file}</dt><dd><code>${file.file}</code></dd></div>${rows.map(([name, value]) => html`<div><dt>${name}</dt><dd>${value}</dd></div>`)}</dl></details>`;
+  }
+
+  /** The counters that matter, in words. */
+  private health(file: ManifestFile): [string, string][] {
+    const w = this.words.replay.reportOf;
+    const n = (name: string): number => file.counters?.[name] ?? 0;
+    const lost = n("audio_lost") + n("video_lost");
+    const sent = n("packets") + lost;
+    const percent = (part: number): string => `${number((part * 100) / sent, 2)} %`;
+    const seconds = (name: string): string => number(n(name) / 1000);
+    const rows: [string, string][] = [];
+    if (sent > 0) rows.push([w.loss, w.lossOf(percent(n("audio_missing") + n("video_missing")), percent(lost))]);
+    if (n("freezes") > 0) rows.push([w.freezes, w.freezesOf(number(n("freezes")), seconds("freeze_ms"), seconds("freeze_max_ms"))]);
+    if (n("filled_audio_ms") > 0) rows.push([w.silence, `${seconds("filled_audio_ms")} s`]);
+    if (file.audio && file.video && file.sync === "sender-reports") rows.push([w.apart, w.apartOf(number(n("av_offset_max_ms")))]);
+    return rows;
   }
 
   static override styles = [base, stylesOfPanel];
