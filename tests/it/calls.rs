@@ -8,14 +8,15 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use reelay_signaling::Kind;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::clip::{self, Frame};
 use crate::harness::{Server, until};
 use crate::publisher::Publisher;
 use crate::recorder::{ReadBlock, blocks};
-use crate::webm_judges::judge;
+use crate::socket::Socket;
+use crate::webm_judges::{judge, judge_all};
 
 /// Pictures and sound made for a test.
 struct Clip {
@@ -83,25 +84,7 @@ impl Caller {
 
     /// Sends the clip in its time. When it returns, the last datagram is on its way.
     async fn send(&self, clip: &Clip, drift: Drift) {
-        let start = Instant::now();
-        let mut all: Vec<(u64, Kind, usize)> = Vec::new();
-        all.extend((0..clip.video.len()).map(|n| (n as u64 * 1_000_000 / 30, Kind::Video, n)));
-        all.extend((0..clip.audio.len()).map(|n| (n as u64 * 20_000, Kind::Audio, n)));
-        all.sort_unstable_by_key(|(at_us, _, n)| (*at_us, *n));
-        let ticks = |us: u64, hz: f64, ppm: f64| (us as f64 * hz / 1e6 * (1.0 + ppm / 1e6)).round() as u32;
-        for (at_us, kind, n) in all {
-            tokio::time::sleep_until(start + Duration::from_micros(at_us)).await;
-            match kind {
-                Kind::Video => {
-                    let rtp_time = ticks(at_us, 90_000.0, drift.video).wrapping_add(u32::MAX - 300_000);
-                    self.publisher.frame(&clip.video[n].data, n, rtp_time).await;
-                }
-                Kind::Audio => {
-                    let rtp_time = ticks(at_us, 48_000.0, drift.audio).wrapping_add(77);
-                    self.publisher.packet(&clip.audio[n].data, rtp_time).await;
-                }
-            }
-        }
+        self.publisher.send(clip, drift, 0).await;
     }
 
     /// Goes at once.
@@ -120,8 +103,42 @@ impl Caller {
     }
 }
 
+impl Publisher {
+    /// Sends the clip, which begins at `from_us` of what it sends in all.
+    async fn send(&self, clip: &Clip, drift: Drift, from_us: u64) {
+        let start = Instant::now();
+        let mut all: Vec<(u64, Kind, usize)> = Vec::new();
+        all.extend((0..clip.video.len()).map(|n| (n as u64 * 1_000_000 / 30, Kind::Video, n)));
+        all.extend((0..clip.audio.len()).map(|n| (n as u64 * 20_000, Kind::Audio, n)));
+        all.sort_unstable_by_key(|(at_us, _, n)| (*at_us, *n));
+        let ticks = |us: u64, hz: f64, ppm: f64| (us as f64 * hz / 1e6 * (1.0 + ppm / 1e6)).round() as u32;
+        for (at_us, kind, n) in all {
+            tokio::time::sleep_until(start + Duration::from_micros(at_us)).await;
+            let at_us = from_us + at_us;
+            match kind {
+                Kind::Video => {
+                    let rtp_time = ticks(at_us, 90_000.0, drift.video).wrapping_add(u32::MAX - 300_000);
+                    self.frame(&clip.video[n].data, n, rtp_time).await;
+                }
+                Kind::Audio => {
+                    let rtp_time = ticks(at_us, 48_000.0, drift.audio).wrapping_add(77);
+                    self.packet(&clip.audio[n].data, rtp_time).await;
+                }
+            }
+        }
+    }
+}
+
 /// The one file of the one recording, when it is complete, and its entry in the manifest.
 fn recorded(server: &Server) -> (PathBuf, Value) {
+    let (folder, manifest) = complete(server);
+    assert_eq!(manifest["files"].as_array().unwrap().len(), 1, "{manifest}");
+    let entry = manifest["files"][0].clone();
+    (folder.join(entry["file"].as_str().unwrap()), entry)
+}
+
+/// The folder and the manifest of the one recording, when it is complete.
+fn complete(server: &Server) -> (PathBuf, Value) {
     let done = until("the end of the recording", || {
         let list = server.get("/api/recordings").json();
         let entry = list["recordings"].as_array()?.first()?.clone();
@@ -130,9 +147,7 @@ fn recorded(server: &Server) -> (PathBuf, Value) {
     let id = done["id"].as_str().unwrap();
     let manifest: Value =
         serde_json::from_slice(&std::fs::read(server.recordings().join(id).join("manifest.json")).unwrap()).unwrap();
-    assert_eq!(manifest["files"].as_array().unwrap().len(), 1, "{manifest}");
-    let entry = manifest["files"][0].clone();
-    (server.recordings().join(id).join(entry["file"].as_str().unwrap()), entry)
+    (server.recordings().join(id), manifest)
 }
 
 fn real(path: &Path, kind: Kind) -> Vec<ReadBlock> {
@@ -344,4 +359,92 @@ async fn loss_that_nothing_repairs_freezes_until_a_keyframe_and_is_told() {
     let gaps = entry["gaps"].as_array().unwrap();
     assert!(gaps.iter().any(|gap| gap["kind"] == "video" && gap["cause"] == "loss"), "{entry}");
     assert!(gaps.iter().any(|gap| gap["kind"] == "audio" && gap["cause"] == "loss"), "{entry}");
+}
+
+/// Says what is published on which m-line, and takes the answer.
+async fn publish(socket: &mut Socket, publisher: &Publisher, has_screen: bool) {
+    let line = |mid: &str, source: &str, kind: &str| json!({"mid": mid, "source": source, "kind": kind});
+    let mut tracks = vec![line("0", "camera", "audio"), line("1", "camera", "video")];
+    if has_screen {
+        tracks.push(line("2", "screen1", "video"));
+    }
+    socket.say(json!({"type": "publish", "sdp": publisher.offer().await, "tracks": tracks}));
+    publisher.accept(socket.wait("published")["sdp"].as_str().unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_camera_is_one_file_through_a_restart_another_size_mute_screens_a_pause_and_a_lost_connection() {
+    let server = Server::start("[recording]\nlinger = \"0s\"\n", |_| {});
+    let clip = |size: &str| Clip::make(2, &format!("testsrc=s={size}:r=30"), "aevalsrc='random(0)-0.5':s=48000");
+    let (large, small) = (clip("320x180"), clip("160x90"));
+    let pause = Duration::from_millis(1_500);
+    let (mut ana, joined) = Socket::join(&server, "team", "Ana");
+    let mut first = Publisher::new(1).await;
+    publish(&mut ana, &first, false).await;
+    first.connected().await;
+    first.send(&large, Drift::default(), 0).await;
+    // New ICE credentials, then another size.
+    first.connection.restart_ice().await.unwrap();
+    publish(&mut ana, &first, false).await;
+    first.send(&small, Drift::default(), 2_500_000).await;
+    // Both off for a while.
+    for kind in ["audio", "video"] {
+        ana.say(json!({"type": "mute", "source": "camera", "kind": kind, "muted": true}));
+    }
+    tokio::time::sleep(pause).await;
+    for kind in ["audio", "video"] {
+        ana.say(json!({"type": "mute", "source": "camera", "kind": kind, "muted": false}));
+    }
+    first.send(&large, Drift::default(), 6_500_000).await;
+    // Shared again within moments, a screen goes on in its file.
+    for n in 0..3 {
+        first.share().await;
+        publish(&mut ana, &first, true).await;
+        for (at, frame) in large.video[..15].iter().enumerate() {
+            first.screen_frame(&frame.data, at, (n * 100_000 + at * 3_000) as u32).await;
+            tokio::time::sleep(Duration::from_millis(33)).await;
+        }
+        first.stop_share().await;
+        publish(&mut ana, &first, false).await;
+    }
+    for what in ["pause", "resume"] {
+        assert_eq!(server.request("POST", &format!("/api/rooms/team/recording/{what}"), &[]).status, 200);
+        tokio::time::sleep(pause).await;
+    }
+    // Socket and connection are lost; the person comes back to the same place with another connection.
+    drop(ana);
+    first.connection.close().await.unwrap();
+    let mut ana = Socket::open(&server);
+    ana.say(json!({"type": "resume", "token": joined["resume"], "media": "new"}));
+    assert_eq!(ana.wait("joined")["participant"], joined["participant"]);
+    let second = Publisher::new(2).await;
+    publish(&mut ana, &second, false).await;
+    second.connected().await;
+    second.send(&small, Drift::default(), 0).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    ana.say(json!({"type": "leave"}));
+
+    let (folder, manifest) = complete(&server);
+    let files = manifest["files"].as_array().unwrap();
+    let path = |file: &Value| folder.join(file["file"].as_str().unwrap());
+    let (cameras, screens): (Vec<_>, Vec<_>) = files.iter().partition(|file| file["source"] == "camera");
+    assert_eq!((cameras.len(), screens.len()), (1, 1), "{manifest}");
+    judge_all(&files.iter().map(path).collect::<Vec<_>>());
+    assert_eq!(real(&path(screens[0]), Kind::Video).len(), 3 * 15, "{}", screens[0]);
+    let camera = cameras[0];
+    let (video, audio) = (real(&path(camera), Kind::Video), real(&path(camera), Kind::Audio));
+    for clip in [&large, &small] {
+        assert_eq!((missing(&clip.video, &video), missing(&clip.audio, &audio)), (0, 0), "{camera}");
+    }
+    let count = |of: fn(&Clip) -> usize| 2 * of(&large) + 2 * of(&small);
+    assert_eq!((video.len(), audio.len()), (count(|c| c.video.len()), count(|c| c.audio.len())), "{camera}");
+    let sizes: Vec<_> = camera["report"]["sizes"].as_array().unwrap().iter().map(|size| size[1].as_u64()).collect();
+    assert_eq!(sizes, [Some(320), Some(160), Some(320), Some(160)], "{camera}");
+    let is_told = |cause: &str| camera["gaps"].as_array().unwrap().iter().any(|gap| gap["cause"] == cause);
+    assert!(is_told("muted"), "{camera}");
+    let pauses = manifest["pauses"].as_array().unwrap();
+    assert!(pauses.len() == 1 && pauses[0]["lasted_ms"].as_u64() >= Some(1_400), "{manifest}");
+    // However long it stood still, no decoder loses its place: sound is there without a hole.
+    let all = blocks(&path(camera), Kind::Audio);
+    assert!(all.windows(2).all(|pair| pair[1].time_ms - pair[0].time_ms <= 25), "{camera}");
 }

@@ -195,6 +195,16 @@ impl Publisher {
         screen.send(vec![0x10, 0, 0, 0, 0x9d, 0x01, 0x2a, 64, 0, 48, 0], true, 3000).await;
     }
 
+    /// Sends a picture of the screen as it is.
+    pub async fn screen_frame(&self, data: &[u8], n: usize, rtp_time: u32) {
+        let (screen, _) = self.screen.as_ref().expect("a screen is shared");
+        let payloads = crate::media::vp8_payloads(data, n, 1100);
+        let last = payloads.len() - 1;
+        for (index, payload) in payloads.into_iter().enumerate() {
+            screen.send_at(payload, index == last, rtp_time).await;
+        }
+    }
+
     /// Takes the screen away; its m-line stays.
     pub async fn stop_share(&mut self) {
         let (_, sender) = self.screen.take().expect("a screen is shared");
