@@ -56,7 +56,7 @@ impl Rules {
 
     /// What goes now, oldest first.
     pub fn plan<'a>(&self, items: &'a [Item], now_ms: i64, mut free: u64) -> Vec<(&'a Item, Reason)> {
-        let mut total: u64 = items.iter().map(|item| item.bytes).sum();
+        let mut total = sum(items.iter());
         let mut candidates: Vec<&Item> = items.iter().filter(|item| !item.is_kept && !item.is_active).collect();
         candidates.sort_by_key(|item| (item.ended_at_ms, item.started_at_ms));
         let mut going = Vec::new();
@@ -84,7 +84,12 @@ pub fn bytes_per_day(items: &[Item], now_ms: i64) -> u64 {
     let oldest = items.iter().map(|item| item.started_at_ms).min().unwrap_or(now_ms);
     let days = (now_ms.saturating_sub(oldest) / DAY_MS).clamp(1, WEEK_DAYS);
     let recent = items.iter().filter(|item| item.started_at_ms >= now_ms - days * DAY_MS);
-    recent.map(|item| item.bytes).sum::<u64>() / days as u64
+    sum(recent) / days as u64
+}
+
+// Manifests may say anything.
+fn sum<'a>(items: impl Iterator<Item = &'a Item>) -> u64 {
+    items.fold(0, |sum, item| sum.saturating_add(item.bytes))
 }
 
 /// When the disk is full if it goes on like this, in milliseconds since 1970; `None` when that is years away.
@@ -161,5 +166,22 @@ mod tests {
         assert_eq!(bytes_per_day(&[], now), 0);
         assert_eq!(full_at_ms(10 * GB, GB, now), Some(110 * DAY_MS));
         assert_eq!((full_at_ms(10 * GB, 0, now), full_at_ms(u64::MAX, 1, now)), (None, None));
+    }
+
+    #[test]
+    fn sizes_and_times_that_cannot_be_break_no_plan() {
+        let mut items = shelf(4);
+        for item in &mut items {
+            item.bytes = u64::MAX / 2;
+        }
+        // The machine's clock was a day ahead for a while, and then an hour behind.
+        items[3].ended_at_ms += DAY_MS;
+        let now = items[2].ended_at_ms - 3_600_000;
+        assert!(bytes_per_day(&items, now) >= u64::MAX / 2);
+        let rules = Rules { max_age: Some(Duration::from_secs(24 * 3600)), ..Rules::default() };
+        let gone: Vec<_> = rules.plan(&items, now, 0).into_iter().map(|(item, _)| item.ended_at_ms).collect();
+        assert!(gone.iter().all(|ended| now - ended > DAY_MS), "{gone:?}");
+        let rules = Rules { max_total: Some(1), ..Rules::default() };
+        assert_eq!(rules.plan(&items, now, 0).len(), 4);
     }
 }
