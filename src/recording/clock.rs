@@ -48,13 +48,15 @@ struct Line {
     /// Takes steps of the sender's wall clock out again, so that they do not move media time.
     era_us: f64,
     jump_due: bool,
+    /// Reports say for the first time where this belongs; pictures go there at once.
+    step_due: bool,
     offset: Option<f64>,
     mapped_rtp_us: i64,
     /// RTP time of the last report.
     reported_rtp_us: i64,
     /// How far the reports' mapping was from that of arrivals, while there were reports.
     beyond_arrival: f64,
-    /// How far the last frame was placed from where reports have it; `None` without reports.
+    /// How far the last frame was from where reports have it before that was corrected; `None` without reports.
     behind_us: Option<f64>,
 }
 
@@ -87,6 +89,7 @@ impl SenderClock {
         let base = *self.ntp_base.get_or_insert(ntp);
         let Some(line) = &mut self.lines[kind as usize] else { return };
         let point = (rtp_us, signed_us(ntp, base));
+        line.step_due |= !line.fit.is_ready();
         let fitted = line.fit.add(point);
         if !matches!(fitted, Fitted::Suspect) {
             line.reported_rtp_us = rtp_us;
@@ -111,9 +114,8 @@ impl SenderClock {
         }
         if self.tie.is_none() && self.lines.iter().flatten().all(|line| line.fit.is_ready()) {
             let lowest = self.lowest_tie().or_else(|| self.estimated_tie());
-            // Sound stays where it is, if that will do: moved earlier it would lose packets.
-            self.tie =
-                lowest.map(|lowest| self.sounds_tie().map_or(lowest, |tie| tie.clamp(lowest, lowest + TIE_SLACK)));
+            // Sound stays where it is for now, and pictures go to it: sound that moves earlier loses packets.
+            self.tie = lowest.map(|lowest| self.sounds_tie().map_or(lowest, |tie| tie.max(lowest)));
             self.tie_moved_us = arrival_us;
         }
     }
@@ -153,6 +155,7 @@ impl SenderClock {
         let is_likely = |target: &f64| recent.is_none_or(|recent| (recent - target).abs() < UNLIKELY_US);
         let by_reports = tie.and_then(|tie| Some(line.ntp(rtp_us)? + tie - rtp_us as f64)).filter(is_likely);
         let mut is_jump = std::mem::take(&mut line.jump_due);
+        let is_step = by_reports.is_some() && std::mem::take(&mut line.step_due) && kind == Kind::Video;
         let target = match (by_reports, line.minute.lowest(), line.while_ago.lowest()) {
             (Some(target), Some(minute), _) if line.is_fresh(rtp_us) => {
                 line.beyond_arrival = target - minute;
@@ -176,14 +179,15 @@ impl SenderClock {
                 self.counters.jumps += 1;
                 target
             }
+            Some(offset) if is_step && (target - offset).abs() > STEP_US => target,
             Some(offset) => {
                 let most = (rtp_us - line.mapped_rtp_us).unsigned_abs() as f64 * SLEW;
                 offset + (target - offset).clamp(-most, most)
             }
         };
-        line.offset = Some(offset);
+        let before = line.offset.replace(offset).unwrap_or(offset);
         line.mapped_rtp_us = rtp_us;
-        line.behind_us = by_reports.map(|target| target - offset);
+        line.behind_us = by_reports.map(|target| target - before);
         if let [Some(audio), Some(video)] = &self.lines
             && let (Some(audio), Some(video)) = (audio.behind_us, video.behind_us)
         {
@@ -253,6 +257,7 @@ impl Line {
             fit: Fit::default(),
             era_us: 0.0,
             jump_due: false,
+            step_due: false,
             offset: None,
             mapped_rtp_us: 0,
             reported_rtp_us: 0,
@@ -403,7 +408,9 @@ const FIRST_PACKETS: u32 = 50;
 const FIRST_WAIT_US: i64 = 1_000_000;
 /// A sender's first packets may all be late. So much later than the fastest is not corrected: against the files of others it
 /// does not matter, and each 20 ms that a file moves back cost a packet of sound.
-const TIE_SLACK: f64 = 60_000.0;
+const TIE_SLACK: f64 = 100_000.0;
+/// So far apart sound and picture may be while they are slowly brought together.
+const STEP_US: f64 = 45_000.0;
 /// So long the line through the last reports is followed without another one.
 const FRESH_US: i64 = 120_000_000;
 const FIT_SPAN_US: i64 = 60_000_000;

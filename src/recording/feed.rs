@@ -287,7 +287,10 @@ impl Feed {
         let hz = packet.codec.clock_hz();
         let arrival = packet.arrival;
         let track = &mut self.tracks[kind as usize];
-        track.last_packet_us = Some(arrival_us);
+        let last = track.last_packet_us.replace(arrival_us);
+        if kind == Kind::Video && last.is_some_and(|last| arrival_us - last > SILENT_US) {
+            self.keyframes.on_resumed();
+        }
         track.is_off = false;
         let Some(stream) = &mut track.stream else { return Ok(()) };
         let time = stream.order.push(Packet {

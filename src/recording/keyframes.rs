@@ -34,6 +34,11 @@ impl KeyframePolicy {
         }
     }
 
+    /// Packets come again after none came for a while: requests were lost until now, so the next one does not wait for long.
+    pub fn on_resumed(&mut self) {
+        self.unmet = self.unmet.min(1);
+    }
+
     /// True when a request should go out now. `needed`: nothing can be written without a keyframe.
     pub fn ask(&mut self, now_us: i64, needed: bool) -> bool {
         let since_asked = self.asked_us.map_or(i64::MAX, |asked| now_us - asked);

@@ -52,3 +52,32 @@ fn first_packets_that_are_late_cost_no_sound_later() {
     assert!((last(Kind::Audio) - last(Kind::Video)).abs() < 20.0);
     assert!(sound_lag_ms(&blocks).abs() <= 25.0, "{}", sound_lag_ms(&blocks));
 }
+
+#[test]
+fn one_track_that_begins_late_by_its_line_is_in_step_from_the_first_reports_on() {
+    for (late, by_ms) in [(Kind::Audio, 450), (Kind::Video, 450), (Kind::Audio, 90), (Kind::Video, 70)] {
+        let mut call = Call::both();
+        let mut lists = vec![
+            Source { report_us: SECOND, ..audio() }.send(0, 20 * SECOND, call.zero, &steady, 63),
+            video().send(0, 20 * SECOND, call.zero, &steady, 64),
+        ];
+        for arrival in lists[late as usize].iter_mut().filter(|arrival| arrival.at_us < 1_300_000) {
+            let by = Duration::from_millis(by_ms);
+            arrival.at_us += by.as_micros() as i64;
+            match &mut arrival.item {
+                TapItem::Packet(packet) => packet.arrival += by,
+                // The first reports come late enough to find both placed.
+                TapItem::Report(report) => report.ntp = 0,
+                _ => {}
+            }
+        }
+        call.run(&merged(lists), 22 * SECOND);
+        let (blocks, _) = call.finish();
+        let sound = real(&blocks, Kind::Audio);
+        for picture in real(&blocks, Kind::Video).iter().filter(|block| true_us(block) > 4 * SECOND) {
+            let Some(near) = sound.iter().find(|block| true_us(block) >= true_us(picture)) else { continue };
+            let apart = error_ms(picture) - error_ms(near);
+            assert!(apart.abs() < 45.0, "{late:?} {by_ms}: {apart} ms at {}", picture.time_ms);
+        }
+    }
+}
