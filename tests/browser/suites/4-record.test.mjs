@@ -222,6 +222,43 @@ describe("a recorded call", () => {
     for (const page of [ana, bo, ...pages]) await page.context().close();
   });
 
+  test("goes on while it grows through a camera that is off and one of another size", { timeout: 200_000 }, async () => {
+    const ana = await enter(chromium, server.url, "shift", "Ana");
+    await onDisk("shift", 5_000);
+    const { id } = (await room("shift")).recording;
+    const viewers = [];
+    for (const browser of [chromium, firefox]) {
+      const page = await openPage(browser, `${server.url}/recordings/${id}`, { media: "none" });
+      await until("a picture", async () => (await replayed(page))?.seen.some((clock) => clock !== null));
+      await page.getByRole("button", { name: /play/i }).first().click();
+      viewers.push(page);
+    }
+    await ana.keyboard.press("Control+e");
+    const offAt = (await room("shift")).recording.duration_ms;
+    await onDisk("shift", offAt + 5_000);
+    await ana.keyboard.press("Control+e");
+    await until("a smaller camera", () => ana.evaluate(async () => {
+      const sender = window.reelayTest.connections.flatMap((one) => one.getSenders()).find((one) => one.track?.kind === "video");
+      const [small] = (await navigator.mediaDevices.getUserMedia({ video: { width: 256, height: 192 } })).getVideoTracks();
+      await sender?.replaceTrack(small);
+      return sender !== undefined;
+    }));
+    const onAt = (await room("shift")).recording.duration_ms;
+    await onDisk("shift", onAt + 4_000);
+    for (const page of viewers) {
+      const behind = await until("it shows the picture of the other size", () => page.evaluate(() => {
+        const [video] = window.reelayTest.all("video.shown");
+        const clock = video && window.reelayTest.clockOf(video);
+        const isSmall = video?.videoWidth === 256 && clock !== null;
+        return isSmall && { clock, at: window.reelayTest.all("re-media-group")[0].currentTime * 1000 };
+      }), 60_000).catch(async (error) => {
+        throw new Error(`${error.message}: ${JSON.stringify(await replayed(page))}`);
+      });
+      assert.ok(behind.at > offAt + 3_000, `it jumped: ${JSON.stringify(behind)}`);
+    }
+    for (const page of [ana, ...viewers]) await page.context().close();
+  });
+
   test("a killed server loses nothing that was on disk", { timeout: 180_000 }, async () => {
     const place = temporary("kill");
     const first = await startServer({ recordings: place.path });
