@@ -118,7 +118,9 @@ export class ReelayPlayer extends ReElement {
     super.connectedCallback();
     const signal = this.connected;
     const timer = setInterval(() => {
-      if (this.manifest ? isGrowing(this.manifest.state) || this.manifest.state === "repairing" || this.trouble?.kind === "offline" : this.failure === "offline") this.refresh();
+      // A media element that gets nothing tries again for a long time before it says so: the server is asked why.
+      const isStarved = (this.group?.readyState ?? 4) < 3;
+      if (this.manifest ? isGrowing(this.manifest.state) || this.manifest.state === "repairing" || this.trouble?.kind === "offline" || isStarved : this.failure === "offline") this.refresh();
     }, REFRESH_MS);
     let waits = 0;
     const watch = setInterval(() => {
@@ -199,7 +201,7 @@ export class ReelayPlayer extends ReElement {
       this.manifest = manifest;
       this.events = events;
       this.failure = null;
-      if (this.trouble?.kind === "offline") this.trouble = null;
+      if (this.trouble?.kind === "offline" || this.trouble?.kind === "gone") this.trouble = null;
       this.dispatchEvent(new CustomEvent("re-loaded", { detail: { manifest, events } }));
     } catch (error) {
       if (signal.aborted || id !== this.recording) return;
