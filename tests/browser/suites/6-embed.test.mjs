@@ -14,9 +14,16 @@ const KEY = "0123456789abcdef0123456789abcdef";
 const ID = idOf(1);
 let foreign, folder, open, locked, caller;
 let body = "";
+/** The content security policy of the foreign page. */
+let policy = null;
 
 before(async () => {
-  foreign = createServer((_, response) => response.setHeader("content-type", "text/html; charset=utf-8").end(`<!doctype html><html lang="en"><title>A blog</title><body style="font: 20px serif; color: #603"><h1>A blog</h1>${body}<p id="after">The end</p></body></html>`));
+  foreign = createServer((_, response) => {
+    response.setHeader("content-type", "text/html; charset=utf-8");
+    if (policy) response.setHeader("content-security-policy", policy);
+    const style = policy ? "" : ' style="font: 20px serif; color: #603"';
+    response.end(`<!doctype html><html lang="en"><title>A blog</title><body${style}><h1>A blog</h1>${body}<p id="after">The end</p></body></html>`);
+  });
   await new Promise((resolve) => foreign.listen(0, "127.0.0.1", resolve));
   const origin = `http://127.0.0.1:${foreign.address().port}`;
   foreign.url = origin;
@@ -95,6 +102,29 @@ for (const name of BROWSERS) {
       assert.ok(place.isInside && place.height >= 240, JSON.stringify(place));
       await shoot(page, `embed-watch-${name}`, { fullPage: true });
       assert.equal(await page.getByRole("link", { name: "Join" }).getAttribute("href"), `${open.url}/r/embed-${name}`);
+      await Promise.all([page, ana].map((one) => one.context().close()));
+    });
+
+    test("on a page with a strict policy everything is shown, and nothing asks for more than the guide says", { timeout: 180_000 }, async (t) => {
+      t.after(() => (policy = null));
+      const room = `embed-policy-${name}`;
+      const ana = await enter(caller, open.url, room, "Ana");
+      // The words of docs/embed.md, and nothing else.
+      policy = `default-src 'none'; script-src ${open.url}; connect-src ${open.url} ${open.url.replace("http", "ws")}; img-src ${open.url}; media-src ${open.url} blob:; style-src 'unsafe-inline'`;
+      body = `<script type="module" src="${open.url}/embed.js"></script><reelay-player recording="${ID}" start="3"></reelay-player><reelay-watch room="${room}"></reelay-watch>`;
+      const page = await openPage(browser, foreign.url, { media: "none" });
+      await until("the recording's pictures", async () => (await clocks(page)).filter((clock) => clock !== null && Math.abs(clock - 3_000) <= 70).length === 2);
+      await until("the room's picture moves", () => page.evaluate(() => {
+        const now = Date.now() % 2 ** 24;
+        return window.reelayTest.clocksOf(window.reelayTest.all("video")).some((clock) => clock !== null && now - clock >= 0 && now - clock < 3_000);
+      }));
+      // Tiles and controls lie where they belong.
+      const boxes = await page.evaluate(() => window.reelayTest.all("video.shown").map((video) => video.getBoundingClientRect()).map(({ width, height }) => width > 100 && height > 60));
+      assert.deepEqual(boxes, [true, true]);
+      await page.getByRole("button", { name: /play/i }).first().click();
+      await until("it plays", () => page.evaluate(() => window.reelayTest.all("re-media-group")[0].currentTime > 3.5));
+      // The room's recording may not be listed yet when it is asked for.
+      assert.deepEqual(page.problems.filter((problem) => !/\/thumb\/|favicon|404 \(Not Found\)/.test(problem)), []);
       await Promise.all([page, ana].map((one) => one.context().close()));
     });
 
