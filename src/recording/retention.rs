@@ -64,14 +64,14 @@ impl Rules {
             let age_ms = now_ms.saturating_sub(item.ended_at_ms);
             let reason = if self.max_age.is_some_and(|most| age_ms > most.as_millis() as i64) {
                 Reason::Age
-            } else if self.max_total.is_some_and(|most| total > most) {
+            } else if self.max_total.is_some_and(|most| total > most.into()) {
                 Reason::Total
             } else if self.min_free.is_some_and(|least| free < least) {
                 Reason::Free
             } else {
                 break;
             };
-            total = total.saturating_sub(item.bytes);
+            total = total.saturating_sub(item.bytes.into());
             free = free.saturating_add(item.bytes);
             going.push((item, reason));
         }
@@ -84,12 +84,12 @@ pub fn bytes_per_day(items: &[Item], now_ms: i64) -> u64 {
     let oldest = items.iter().map(|item| item.started_at_ms).min().unwrap_or(now_ms);
     let days = (now_ms.saturating_sub(oldest) / DAY_MS).clamp(1, WEEK_DAYS);
     let recent = items.iter().filter(|item| item.started_at_ms >= now_ms - days * DAY_MS);
-    sum(recent) / days as u64
+    u64::try_from(sum(recent) / days as u128).unwrap_or(u64::MAX)
 }
 
 // Manifests may say anything.
-fn sum<'a>(items: impl Iterator<Item = &'a Item>) -> u64 {
-    items.fold(0, |sum, item| sum.saturating_add(item.bytes))
+fn sum<'a>(items: impl Iterator<Item = &'a Item>) -> u128 {
+    items.map(|item| u128::from(item.bytes)).sum()
 }
 
 /// When the disk is full if it goes on like this, in milliseconds since 1970; `None` when that is years away.
