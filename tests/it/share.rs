@@ -84,14 +84,13 @@ fn shared_link_opens_its_span_and_nothing_else() {
     let archive = server.get(all["download_url"].as_str().unwrap());
     assert_eq!((archive.status, archive.header("content-type")), (200, "application/zip"));
     assert_eq!(server.get(&all["download_url"].as_str().unwrap().replace("to=9000", "to=9999")).status, 401);
-    let log = until("the log", || {
+    until("the log", || {
         let log = server.request("GET", "/api/audit", &[("Authorization", &token("", &[Grant::Admin]))]).json();
         let is_there = |entry: &serde_json::Value| {
             entry["action"] == "shared" && entry["what"] == "7500-9000 pabcdefghij" && entry["recording"] == ID
         };
         log["entries"].as_array()?.iter().any(is_there).then_some(())
     });
-    assert_eq!(log, ());
 }
 
 #[test]
