@@ -187,6 +187,44 @@ fn who_comes_back_with_another_connection_goes_on_in_the_same_file() {
 }
 
 #[test]
+fn two_who_are_away_for_forty_seconds_come_back_into_the_same_recording() {
+    for (linger_ms, recordings) in [(60_000, 1), (30_000, 2)] {
+        let mut tape = Tape::new(linger_ms);
+        // Who comes back after so long is a new participant; the room was closed meanwhile.
+        for (from_ms, people) in [(0, [ANA, "pbbbbbbbbbb"]), (46_000, ["pcccccccccc", "pdddddddddd"])] {
+            for (n, who) in people.into_iter().enumerate() {
+                tape.join(from_ms, who);
+                let sender = tape.sender(from_ms, 2);
+                let ssrc = 100 * (n as u32 + 1) + from_ms as u32;
+                tape.items(who, "camera", Sender { ssrc, wall_ms: from_ms, ..sender }.both());
+                for kind in [Kind::Audio, Kind::Video] {
+                    tape.start(from_ms, who, "camera", kind);
+                }
+                tape.leave(from_ms + 6_050, who);
+            }
+            tape.at(from_ms + 6_060, json!({"closed": false}));
+            if from_ms == 0 || recordings == 2 {
+                tape.begins(from_ms);
+            }
+            if from_ms == 0 {
+                tape.at(45_990, json!({"opened": "team"}));
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let all = tape.play(130_000, dir.path());
+        assert_eq!(all.len(), recordings, "linger of {linger_ms} ms");
+        for recording in &all {
+            judge_all(&files(recording));
+            assert_eq!(recording.1.files.len(), 4 / recordings);
+        }
+        if let [(_, manifest)] = &all[..] {
+            let late = manifest.files.iter().filter(|file| file.offset_ms.abs_diff(46_000) < 60);
+            assert_eq!((late.count(), manifest.duration_ms / 100), (2, 520), "{:?}", manifest.files);
+        }
+    }
+}
+
+#[test]
 fn pause_cuts_all_tracks_at_one_instant_and_is_listed() {
     let mut tape = ana(0);
     let sender = tape.sender(0, 6);

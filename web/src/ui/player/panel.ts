@@ -125,10 +125,9 @@ export class ReReplayPanel extends ReElement {
     const w = this.words.replay.reportOf;
     const codecs = [file.video && `${file.video.codec} ${file.video.width ?? "?"}×${file.video.height ?? "?"}`, file.audio && `${file.audio.codec} ${file.audio.channels ?? "?"}`].filter(Boolean).join(", ");
     const counters = Object.entries(file.counters ?? {}).filter(([, value]) => value > 0).map(([name, value]) => `${name} ${number(value)}`).join(", ");
-    const rows: [string, string][] = [[w.codec, codecs], [w.length, duration(file.duration_ms)], [w.size, bytes(file.bytes)]];
+    const rows: [string, string][] = [...this.health(file), [w.codec, codecs], [w.length, duration(file.duration_ms)], [w.size, bytes(file.bytes)]];
     if (file.close_reason) rows.push([w.closed, file.close_reason]);
     if (file.sync) rows.push([w.sync, file.sync]);
-    rows.push(...this.health(file));
     if (counters !== "") rows.push([w.counters, counters]);
     if (!grows && !file.open) rows.push([w.hash, file.sha256 ?? w.notHashed]);
     return html`<details><summary><bdi>${file.name}</bdi> <span class="hint">${file.source}</span></summary>
