@@ -109,14 +109,21 @@ fn decode(file: &str) {
 
 /// Packets of video and audio as ffprobe counts them, without a word.
 pub fn packets(path: &Path) -> (u64, u64) {
+    let (counts, said) = counted(path);
+    assert!(said.is_empty(), "ffprobe of {}: {said}", path.display());
+    counts
+}
+
+/// The same, and what ffprobe said.
+pub fn counted(path: &Path) -> ((u64, u64), String) {
     let probe = "-v warning -count_packets -show_entries stream=codec_type,nb_read_packets -of csv=p=0";
     let probe: Vec<&str> = probe.split(' ').collect();
-    let counts = silent("ffprobe", &[&probe[..], &[path.to_str().unwrap()]].concat());
+    let (counts, said) = run("ffprobe", &[&probe[..], &[path.to_str().unwrap()]].concat());
     let count = |kind: &str| {
         let line = counts.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(','));
         line.map_or(0, |count| count.trim().parse().unwrap_or(0))
     };
-    (count("video"), count("audio"))
+    ((count("video"), count("audio")), said)
 }
 
 /// Runs a program that has to succeed without a word on stderr; returns its stdout.
