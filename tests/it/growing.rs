@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use reelay::recording::file::{Block, SegmentFile};
 use reelay::recording::storage::Disk;
@@ -90,6 +91,40 @@ fn index_tells_where_everything_is_before_and_after_the_close() {
     assert_eq!((&index["first"], &index["open"], &index["growing"]), (&json!(5), &json!(null), &json!(false)));
     assert_eq!(index["clusters"].as_array().unwrap().len(), 3);
     assert_eq!(index["clusters"][0][0], 8000);
+}
+
+#[test]
+fn any_length_is_whole_at_once() {
+    for (name, seconds) in [("a minute", 60), ("an hour", 3_600), ("ten hours", 36_000)] {
+        let (server, mut growing) = server(1);
+        let key = clip::video().into_iter().find(|frame| frame.keyframe).unwrap();
+        for time_ms in (4_000..=seconds * 1_000_u64).step_by(4_000) {
+            let video = Block { kind: Kind::Video, time_ms, keyframe: true, fill: false, data: &key.data, size: None };
+            growing.file.write(video).unwrap();
+        }
+        growing.file.flush().unwrap();
+        let began = Instant::now();
+        let closed = growing.file.close().unwrap().unwrap();
+        let close = began.elapsed();
+        let index = server.get(&path("index")).json();
+        let rows = index["clusters"].as_array().unwrap();
+        assert_eq!((&index["growing"], &index["open"]), (&json!(false), &json!(null)), "{name}");
+        let last = rows.last().unwrap();
+        assert_eq!(last[0], seconds * 1_000, "{name}");
+        for row in [&rows[rows.len() / 2], last] {
+            let (at, len) = (row[1].as_u64().unwrap(), row[2].as_u64().unwrap());
+            let range = format!("bytes={at}-{}", at + len - 1);
+            let cluster = server.request("GET", &path("files"), &[("Range", &range)]);
+            assert_eq!((cluster.status, cluster.body.len() as u64), (206, len), "{name}");
+            assert!(cluster.body.starts_with(&[0x1F, 0x43, 0xB6, 0x75]), "{name}");
+        }
+        let whole = began.elapsed();
+        println!("{name}: closed in {close:?}, listed and sought by HTTP after {whole:?}");
+        // Wanted is a second; what grew with the length would take minutes here.
+        assert!(whole < Duration::from_secs(15), "{name}: {whole:?}");
+        let judged = check(&fs::read(&closed.path).unwrap()[..], closed.bytes, State::Closed).unwrap();
+        assert!(judged.duration_ms >= seconds * 1_000, "{name}: {} ms, {:?}", judged.duration_ms, judged.faults);
+    }
 }
 
 #[test]
