@@ -96,6 +96,9 @@ pub struct Peer {
     goodbye: Option<Goodbye>,
     idle: Option<Idle>,
     actions: VecDeque<PeerAction>,
+    /// Media that came before the end of the handshake, which it may overtake; it cannot be decrypted yet.
+    early: Vec<(Instant, Route, u16, Vec<u8>)>,
+    early_bytes: usize,
     dropped: u64,
 }
 
@@ -157,6 +160,8 @@ impl Peer {
             goodbye: None,
             idle: None,
             actions: VecDeque::new(),
+            early: Vec::new(),
+            early_bytes: 0,
             dropped: 0,
         };
         let answer = peer.apply(context, &offer, plan);
@@ -244,7 +249,13 @@ impl Peer {
             Some(128..=191) => self.flood.allow(now) && self.knows_ssrc(bytes, limits.ssrcs),
             _ => false,
         };
-        if is_wanted {
+        let is_media = matches!(bytes.first(), Some(128..=191));
+        if is_wanted && is_media && !self.was_connected {
+            self.early_bytes += bytes.len() + EARLY_OVERHEAD;
+            if self.early_bytes <= EARLY_BYTES {
+                self.early.push((now, route, port, bytes.to_vec()));
+            }
+        } else if is_wanted {
             self.link.on_datagram(now, route, port, bytes);
         } else {
             self.dropped += 1;
@@ -393,6 +404,9 @@ impl Peer {
             }
             LinkEvent::Connected if self.phase != Phase::Over => {
                 self.was_connected = true;
+                for (arrival, route, port, bytes) in std::mem::take(&mut self.early) {
+                    self.link.on_datagram(arrival, route, port, &bytes);
+                }
                 if self.phase != Phase::Connected {
                     self.phase = Phase::Connected;
                     self.tell_state(LinkState::Connected);
@@ -457,6 +471,9 @@ fn refused_transport(error: rtc::shared::error::Error) -> MediaError {
 
 const DTLS_ALERT: u8 = 21;
 const GOODBYE_DOUBT: Duration = Duration::from_secs(2);
+/// Two seconds of 1 Mbit/s, of each connection that is being set up.
+const EARLY_BYTES: usize = 256 * 1024;
+const EARLY_OVERHEAD: usize = 64;
 
 #[cfg(test)]
 mod tests;

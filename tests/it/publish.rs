@@ -161,6 +161,20 @@ async fn what_is_published_arrives_in_order_and_ends_with_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn media_that_overtakes_the_end_of_the_handshake_is_kept() {
+    let stage = Stage::new();
+    let publisher = Publisher::new(1).await;
+    publisher.link.late_handshake.store(true, Ordering::Relaxed);
+    stage.connect(&publisher).await;
+    publisher.play(20).await;
+    stage.counted("media_packets_in_total", 80).await;
+    let recorded = stage.recorded();
+    for (kind, count) in [(Kind::Audio, 20), (Kind::Video, 60)] {
+        assert_eq!(recorded.steps(kind), (0..count).collect::<Vec<u16>>());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn five_percent_loss_leaves_no_hole_and_no_double_in_the_picture() {
     let stage = Stage::new();
     let publisher = Publisher::new(7).await;

@@ -64,6 +64,8 @@ pub struct Link {
     pub twice: AtomicU64,
     /// How much longer media may be under way, at most, in milliseconds: packets overtake each other.
     pub jitter: AtomicU64,
+    /// The end of the handshake is under way for 300 ms, so media overtakes it.
+    pub late_handshake: AtomicBool,
     pub sent: AtomicU64,
     pub lost: AtomicU64,
     pub local: Mutex<Option<SocketAddr>>,
@@ -292,6 +294,11 @@ impl PeerConnectionEventHandler for Handler {
 impl Link {
     /// When the copies of a datagram go out; there is none if it is lost.
     fn fate(&self, datagram: &[u8]) -> Vec<Duration> {
+        // What follows ChangeCipherSpec ends the handshake.
+        let is_end = matches!(datagram, [20, ..] | [22, _, _, 0, 1, ..]);
+        if is_end && self.late_handshake.load(Ordering::Relaxed) {
+            return vec![Duration::from_millis(300)];
+        }
         // Only media, so that a call always comes about.
         if !matches!(datagram.first(), Some(128..=191)) || matches!(datagram.get(1), Some(192..=223)) {
             return vec![Duration::ZERO];
