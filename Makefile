@@ -42,6 +42,7 @@ bench: ## CPU per packet, memory, latency, and what files cost (release build, t
 	target/release/reelay bench fanout --viewers 100
 	target/release/reelay bench record --publishers 60
 	target/release/reelay bench files
+	target/release/reelay bench library
 
 clean: ## Remove everything that was built; recordings stay
 	$(CARGO) clean

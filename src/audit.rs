@@ -2,7 +2,7 @@
 //! grows. Each line carries a digest over itself and the line before, so that a changed or missing one shows.
 //! Knows texts and a file; the doors say what happened.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::net::IpAddr;
@@ -127,6 +127,32 @@ pub struct Entry {
     pub what: Option<String>,
 }
 
+/// Which part of the log; everything given must hold.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// Entries after this number.
+    pub after: u64,
+    /// How many at most.
+    pub limit: usize,
+    /// The last ones instead of the first ones.
+    pub is_latest: bool,
+    /// About this recording.
+    pub recording: Option<String>,
+    /// Of this kind.
+    pub action: Option<Action>,
+    /// By this `sub` or part of the server.
+    pub who: Option<String>,
+}
+
+impl Wanted {
+    fn holds(&self, entry: &Entry) -> bool {
+        entry.n > self.after
+            && self.recording.as_ref().is_none_or(|id| entry.recording.as_ref() == Some(id))
+            && self.action.is_none_or(|action| entry.action == action)
+            && self.who.as_ref().is_none_or(|who| entry.who.as_ref() == Some(who))
+    }
+}
+
 /// Takes notes; clones share one log. A note never waits: one that finds no room is counted and lost.
 #[derive(Debug, Clone)]
 pub struct Audit {
@@ -188,14 +214,25 @@ impl Audit {
         }
     }
 
-    /// Up to `limit` entries after number `after`, oldest first. Reads the file, so not for the runtime's threads.
+    /// The part of the log that is asked for, oldest first. Reads the file, so not for the runtime's threads.
     ///
     /// # Errors
     /// What the disk says.
-    pub fn read(&self, after: u64, limit: usize) -> io::Result<Vec<Entry>> {
+    pub fn read(&self, wanted: &Wanted) -> io::Result<Vec<Entry>> {
         let lines = BufReader::new(File::open(&self.path)?).lines();
         let entries = lines.map_while(Result::ok).filter_map(|line| Some(parse(&line)?.0));
-        Ok(entries.filter(|entry| entry.n > after).take(limit).collect())
+        let mut entries = entries.filter(|entry| wanted.holds(entry));
+        if !wanted.is_latest {
+            return Ok(entries.take(wanted.limit).collect());
+        }
+        let mut last = VecDeque::new();
+        entries.by_ref().for_each(|entry| {
+            if last.len() == wanted.limit {
+                last.pop_front();
+            }
+            last.push_back(entry);
+        });
+        Ok(last.into())
     }
 }
 
@@ -385,12 +422,15 @@ mod tests {
         audit.note(Action::Restored, By::at(None), to("1"));
         thread.stop();
         assert_eq!(verify(&path).unwrap(), Ok(3));
-        let entries = audit.read(1, 10).unwrap();
+        let entries = audit.read(&Wanted { after: 1, limit: 10, ..Wanted::default() }).unwrap();
         assert_eq!(
             entries.iter().map(|entry| (entry.n, entry.action)).collect::<Vec<_>>(),
             [(2, Action::Deleted), (3, Action::Restored)]
         );
-        assert_eq!(audit.read(0, 1).unwrap()[0].name.as_deref(), Some("Ana \"A\""));
+        assert_eq!(
+            audit.read(&Wanted { after: 0, limit: 1, ..Wanted::default() }).unwrap()[0].name.as_deref(),
+            Some("Ana \"A\"")
+        );
     }
 
     #[test]
@@ -438,6 +478,6 @@ mod tests {
         audit.note_once(Action::Watched, ana(), to("2"));
         audit.note_once(Action::Watched, By::default(), to("1"));
         thread.stop();
-        assert_eq!(audit.read(0, 10).unwrap().len(), 3);
+        assert_eq!(audit.read(&Wanted { after: 0, limit: 10, ..Wanted::default() }).unwrap().len(), 3);
     }
 }

@@ -32,6 +32,15 @@ enum What {
         #[command(flatten)]
         common: Common,
     },
+    /// A page of the library among 100,000 recordings, by every filter and order
+    Library {
+        /// A hundredth of them: shows that it works, and nothing about speed
+        #[arg(long)]
+        tiny: bool,
+        /// Print one line of JSON
+        #[arg(long)]
+        json: bool,
+    },
     /// Files alone: cost of a frame, memory over a day, repair, close, start with many recordings
     Files {
         /// Make everything a hundredth of its size: shows that it works, and nothing about speed
@@ -64,8 +73,13 @@ pub(super) fn run(args: BenchArgs) -> anyhow::Result<()> {
         What::Record { publishers, common } => {
             print(&crate::bench::record(publishers.into(), Duration::from_secs(common.seconds))?, common.json)
         }
-        What::Files { tiny, json } => print(&crate::bench::files(if tiny { Size::Tiny } else { Size::Full })?, json),
+        What::Library { tiny, json } => print(&crate::bench::library(size(tiny))?, json),
+        What::Files { tiny, json } => print(&crate::bench::files(size(tiny))?, json),
     }
+}
+
+fn size(is_tiny: bool) -> Size {
+    if is_tiny { Size::Tiny } else { Size::Full }
 }
 
 fn print(report: &(impl Serialize + std::fmt::Display), json: bool) -> anyhow::Result<()> {

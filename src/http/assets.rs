@@ -115,8 +115,17 @@ fn inside(folder: &Path, path: &str) -> Option<PathBuf> {
     is_plain.then(|| folder.join(relative))
 }
 
-const PAGES: &[&str] =
-    &["/", "/r/{room}", "/watch/{room}", "/recordings", "/recordings/{id}", "/clip/{id}", "/test", "/index.html"];
+const PAGES: &[&str] = &[
+    "/",
+    "/r/{room}",
+    "/watch/{room}",
+    "/recordings",
+    "/recordings/{id}",
+    "/clip/{id}",
+    "/storage",
+    "/test",
+    "/index.html",
+];
 const NOT_BUILT: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>Reelay</title>\
     <body style=\"font: 16px/1.5 system-ui; max-width: 40em; margin: 4em auto; padding: 0 1em\">\
     <h1>The pages are not built yet</h1><p>The server runs, but this program was built without its pages. \

@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 use super::app::App;
 use super::error::{Problem, ProblemBody, Query};
 use super::segment::on_disk;
-use crate::audit::Entry;
+use crate::audit::{Action, Entry, Wanted};
 use crate::auth::{Caller, Grant};
 use reelay_signaling::ErrorCode;
 
@@ -28,6 +28,16 @@ struct AuditQuery {
     /// How many at most: 1 to 1000.
     #[param(default = 100, minimum = 1, maximum = 1000)]
     limit: Option<usize>,
+    /// The last entries instead of the first ones.
+    #[serde(default)]
+    latest: bool,
+    /// About this recording.
+    recording: Option<String>,
+    /// Of this kind: see `action` of an entry.
+    #[param(value_type = Option<String>)]
+    action: Option<Action>,
+    /// By this `sub`, or part of the server: `retention` deletes by the rules.
+    who: Option<String>,
 }
 
 /// A part of the log, oldest first.
@@ -59,12 +69,13 @@ async fn audit(
     query: Result<Query<AuditQuery>, Problem>,
 ) -> Result<Json<AuditAnswer>, Problem> {
     caller.require(Grant::Admin, None)?;
-    let Query(AuditQuery { after, limit }) = query?;
+    let Query(AuditQuery { after, limit, latest, recording, action, who }) = query?;
     let limit = limit.unwrap_or(100);
     if !(1..=1000).contains(&limit) {
         return Err(Problem::new(ErrorCode::BadRequest, "limit is between 1 and 1000"));
     }
-    let entries = on_disk(move || app.audit.read(after, limit).map_err(Problem::internal)).await?;
-    let next = entries.last().filter(|_| entries.len() == limit).map(|entry| entry.n);
+    let wanted = Wanted { after, limit, is_latest: latest, recording, action, who };
+    let entries = on_disk(move || app.audit.read(&wanted).map_err(Problem::internal)).await?;
+    let next = entries.last().filter(|_| entries.len() == limit && !latest).map(|entry| entry.n);
     Ok(Json(AuditAnswer { entries, next }))
 }

@@ -21,7 +21,7 @@ use super::segment::{Door, on_disk, problem};
 use super::{captions, events, export};
 use crate::audit::{Action, By, To};
 use crate::auth::{Caller, Grant};
-use crate::recording::catalog::{Filter, Scope};
+use crate::recording::catalog::{Cursor, Filter, Scope, Sort};
 use crate::recording::library::{Deletion, UNDO};
 
 pub(super) fn routes() -> OpenApiRouter<App> {
@@ -44,14 +44,17 @@ struct ListQuery {
     to: Option<String>,
     /// Words of the title, tags, room, names and chat; the beginning of a word is enough.
     text: Option<String>,
-    /// From `next` of the page before.
+    /// `newest` first, `oldest`, `longest` or `largest`.
+    #[param(default = "newest")]
+    sort: Option<String>,
+    /// From `next` of the page before, in the same order.
     cursor: Option<String>,
     /// How many at most: 1 to 200.
     #[param(default = 50, minimum = 1, maximum = 200)]
     limit: Option<u32>,
 }
 
-/// A page of recordings, newest first.
+/// A page of recordings.
 #[derive(Serialize, ToSchema)]
 struct ListAnswer {
     /// Manifests without their files.
@@ -167,7 +170,7 @@ type RecordingIdText = String;
 
 /// List recordings
 ///
-/// Newest first; only those that the caller may replay.
+/// Newest first unless told otherwise; only those that the caller may replay.
 #[utoipa::path(
     get,
     path = "/api/recordings",
@@ -191,7 +194,7 @@ async fn list(
         Scope::All => storage(&app).await?,
         Scope::Rooms(_) => None,
     };
-    let next = page.next.map(|cursor| format!("{cursor:x}"));
+    let next = page.next.map(|Cursor { value, seq }| format!("{value:x}-{seq:x}"));
     Ok(fresh(ListAnswer { recordings, next, storage, events_url: events::url_for(&app, &caller) }))
 }
 
@@ -348,7 +351,14 @@ fn filter(query: ListQuery, caller: &Caller) -> Result<Filter, Problem> {
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(bad("limit is between 1 and 200"));
     }
-    let cursor = query.cursor.map(|cursor| i64::from_str_radix(&cursor, 16)).transpose();
+    let sort = match query.sort.as_deref() {
+        None | Some("newest") => Sort::Newest,
+        Some("oldest") => Sort::Oldest,
+        Some("longest") => Sort::Longest,
+        Some("largest") => Sort::Largest,
+        Some(_) => return Err(bad("there is no such order")),
+    };
+    let cursor = query.cursor.as_deref().map(|text| cursor(text).ok_or_else(|| bad("the cursor is not one of ours")));
     let state = match query.state {
         Some(state) => Some(state_name(&state).ok_or_else(|| bad("there is no such state"))?),
         None => None,
@@ -366,9 +376,15 @@ fn filter(query: ListQuery, caller: &Caller) -> Result<Filter, Problem> {
         from_ms: query.from.as_deref().map(moment).transpose()?,
         to_ms: query.to.as_deref().map(moment).transpose()?,
         text: query.text,
-        cursor: cursor.map_err(|_| bad("the cursor is not one of ours"))?,
+        sort,
+        cursor: cursor.transpose()?,
         limit,
     })
+}
+
+fn cursor(text: &str) -> Option<Cursor> {
+    let (value, seq) = text.split_once('-')?;
+    Some(Cursor { value: i64::from_str_radix(value, 16).ok()?, seq: i64::from_str_radix(seq, 16).ok()? })
 }
 
 async fn storage(app: &App) -> Result<Option<Storage>, Problem> {

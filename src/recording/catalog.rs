@@ -3,19 +3,21 @@
 
 mod entry;
 mod hooks;
+mod list;
 mod words;
 
 use std::path::Path;
 use std::time::Duration;
 
-use reelay_signaling::{RecordingId, RoomName};
+use reelay_signaling::RecordingId;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{QueryBuilder, Row, SqlSafeStr, Sqlite, SqliteConnection, SqlitePool};
+use sqlx::{Row, SqlSafeStr, SqliteConnection, SqlitePool};
 
 use super::retention::Item;
 pub use entry::{Entry, EntryError, chat_of};
 pub use hooks::HookEvent;
+pub use list::{Cursor, Filter, Page, Scope, Sort};
 
 /// The index over all recordings. Clones share one pool of connections.
 #[derive(Debug, Clone)]
@@ -32,48 +34,6 @@ pub enum CatalogError {
     /// The tables could not be brought to this version.
     #[error("the catalogue is of another version")]
     Migrate(#[from] sqlx::migrate::MigrateError),
-}
-
-/// Which rooms a list may show.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub enum Scope {
-    /// All.
-    #[default]
-    All,
-    /// These and no others.
-    Rooms(Vec<RoomName>),
-}
-
-/// What a list is narrowed to. Everything given must hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// What the caller may see at all.
-    pub scope: Scope,
-    /// One room.
-    pub room: Option<RoomName>,
-    /// A person's key, or a name in any case.
-    pub person: Option<String>,
-    /// A state of the manifest.
-    pub state: Option<String>,
-    /// Begun at or after, in milliseconds since 1970.
-    pub from_ms: Option<i64>,
-    /// Begun before, in milliseconds since 1970.
-    pub to_ms: Option<i64>,
-    /// Words in title, tags, room, names and chat.
-    pub text: Option<String>,
-    /// Only what is older than this row, from an earlier page.
-    pub cursor: Option<i64>,
-    /// How many at most.
-    pub limit: u32,
-}
-
-/// One page of a list, newest first.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Page {
-    /// Summaries as JSON objects.
-    pub summaries: Vec<String>,
-    /// The cursor of the next page, if there is one.
-    pub next: Option<i64>,
 }
 
 /// One recording with its manifest.
@@ -173,18 +133,19 @@ impl Catalog {
         Ok(tx.commit().await?)
     }
 
-    /// One page of what the filter leaves, newest first.
+    /// One page of what the filter leaves.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn list(&self, filter: &Filter) -> Result<Page, CatalogError> {
-        let Some(mut query) = list_query(filter) else { return Ok(Page::default()) };
+        let Some(mut query) = list::query(filter) else { return Ok(Page::default()) };
         let mut rows = query.build().fetch_all(&self.pool).await?;
         let limit = filter.limit as usize;
         let has_more = rows.len() > limit;
         rows.truncate(limit);
-        let next = if has_more { rows.last().map(|row| row.try_get(0)).transpose()? } else { None };
-        let summaries = rows.iter().map(|row| row.try_get(1)).collect::<Result<_, _>>()?;
+        let cursor = |row: &SqliteRow| Ok::<_, sqlx::Error>(Cursor { seq: row.try_get(0)?, value: row.try_get(1)? });
+        let next = if has_more { rows.last().map(cursor).transpose()? } else { None };
+        let summaries = rows.iter().map(|row| row.try_get(2)).collect::<Result<_, _>>()?;
         Ok(Page { summaries, next })
     }
 
@@ -338,70 +299,6 @@ impl Catalog {
     }
 }
 
-// An FTS query that can match nothing gives no query at all.
-fn list_query(filter: &Filter) -> Option<QueryBuilder<Sqlite>> {
-    let mut query = QueryBuilder::<Sqlite>::new("SELECT r.seq, r.summary FROM ");
-    let text = filter.text.as_deref().filter(|text| !text.trim().is_empty());
-    match text {
-        Some(text) => {
-            let mut expression = words::expression(text)?;
-            // Narrows the search inside the index; the exact name is compared below.
-            if let Some(room) = filter.room.as_ref().and_then(|room| words::room_expression(room.as_str())) {
-                expression = format!("({expression}) AND {room}");
-            }
-            query
-                .push("search s CROSS JOIN recordings r ON r.seq = s.rowid WHERE s.search MATCH ")
-                .push_bind(expression);
-            query.push(" AND r.deleted_at_ms IS NULL");
-        }
-        None if filter.person.is_some() => {
-            query.push("people p CROSS JOIN recordings r ON r.seq = p.seq WHERE r.deleted_at_ms IS NULL");
-        }
-        None => {
-            query.push("recordings r WHERE r.deleted_at_ms IS NULL");
-        }
-    }
-    let key = match (text, &filter.person) {
-        (Some(_), _) => "s.rowid",
-        (None, Some(_)) => "p.seq",
-        (None, None) => "r.seq",
-    };
-    if let Some(person) = &filter.person {
-        if text.is_some() {
-            query.push(" AND EXISTS (SELECT 1 FROM people p WHERE p.seq = r.seq AND p.who = ");
-            query.push_bind(folded(person)).push(")");
-        } else {
-            query.push(" AND p.who = ").push_bind(folded(person));
-        }
-    }
-    if let Some(room) = &filter.room {
-        query.push(" AND r.room = ").push_bind(room.as_str().to_owned());
-    }
-    if let Scope::Rooms(rooms) = &filter.scope {
-        query.push(" AND r.room IN (");
-        let mut list = query.separated(", ");
-        for room in rooms {
-            list.push_bind(room.as_str().to_owned());
-        }
-        query.push(")");
-    }
-    if let Some(state) = &filter.state {
-        query.push(" AND r.state = ").push_bind(state.clone());
-    }
-    // The row's number begins with the time, so bounds on it are bounds on the time.
-    if let Some(from) = filter.from_ms {
-        query.push(format_args!(" AND {key} >= ")).push_bind(from.clamp(0, MAX_MS) << SEQ_BITS);
-    }
-    if let Some(to) = filter.to_ms {
-        query.push(format_args!(" AND {key} < ")).push_bind(to.clamp(0, MAX_MS) << SEQ_BITS);
-    }
-    if let Some(cursor) = filter.cursor {
-        query.push(format_args!(" AND {key} < ")).push_bind(cursor);
-    }
-    query.push(format_args!(" ORDER BY {key} DESC LIMIT ")).push_bind(i64::from(filter.limit) + 1);
-    Some(query)
-}
-
 async fn put(tx: &mut SqliteConnection, entry: &Entry, now_ms: i64) -> Result<(), sqlx::Error> {
     let known = sqlx::query("SELECT seq, started_at_ms FROM recordings WHERE id = ?");
     let known = known.bind(entry.id.as_str()).fetch_optional(&mut *tx).await?;
@@ -517,6 +414,7 @@ fn migrator() -> Migrator {
         simple(2, "posters", include_str!("catalog/migrations/0002_posters.sql")),
         simple(3, "sizes", include_str!("catalog/migrations/0003_sizes.sql")),
         simple(4, "webhooks", include_str!("catalog/migrations/0004_webhooks.sql")),
+        simple(5, "orders", include_str!("catalog/migrations/0005_orders.sql")),
     ])
 }
 

@@ -27,3 +27,9 @@ fn files_are_made_repaired_closed_and_listed() {
     let memory = said["bytes_per_recording"].as_u64().unwrap();
     assert!(memory < 2_000_000 && said["growth_bytes"].as_u64().unwrap() < 2_000_000, "{said}");
 }
+
+#[test]
+fn pages_of_the_library_are_asked_for_in_every_way() {
+    let said = bench(&["library", "--tiny"]);
+    assert_eq!((said["recordings"].as_u64(), said["pages"].as_array().unwrap().len()), (Some(1_000), 21), "{said}");
+}

@@ -189,6 +189,16 @@ fn audit_log_says_who_opened_watched_downloaded_deleted_and_moderated() {
     assert_eq!((&entry(6)["what"], &entry(7)["name"]), (&json!("pabcdefghij"), &json!("Host")));
     let page = get(&server, "/api/audit?after=2&limit=2", &admin).json();
     assert_eq!((&page["entries"][0]["n"], &page["next"]), (&json!(3), &json!(4)));
+    let of = |query: &str| -> Vec<u64> {
+        let page = get(&server, &format!("/api/audit?{query}"), &admin).json();
+        assert!(query.contains("latest") == page["next"].is_null(), "{page}");
+        page["entries"].as_array().unwrap().iter().map(|entry| entry["n"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(of("latest=true&limit=2"), [7, 8]);
+    assert_eq!(of(&format!("latest=true&limit=2&recording={}", id(1))), [6, 7]);
+    assert_eq!(of("latest=true&action=deleted"), [5]);
+    assert_eq!(of("latest=true&who=retention"), Vec::<u64>::new());
+    assert_eq!(get(&server, "/api/audit?action=sang", &admin).status, 400);
     let check = || {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_reelay"));
         command.arg("audit").current_dir(server.dir.path()).output().unwrap()

@@ -28,6 +28,9 @@ fn answers_of_the_library_are_as_described() {
     for (method, path, status) in [
         ("GET", "/api/recordings", 200),
         ("GET", "/api/recordings?limit=0", 400),
+        ("GET", "/api/recordings?sort=longest", 200),
+        ("GET", "/api/recordings?sort=loudest", 400),
+        ("GET", "/api/recordings?cursor=x", 400),
         ("GET", &one, 200),
         ("GET", "/api/recordings/nothing", 404),
         ("GET", &file("files"), 200),

@@ -76,6 +76,7 @@ class ReApp extends ReElement {
       library: w.library.title,
       replay: w.replay.title,
       clip: w.replay.clip,
+      storage: w.storage.title,
       test: w.test.title,
       unknown: w.common.name,
     };
@@ -93,6 +94,7 @@ class ReApp extends ReElement {
       case "library": return html`<re-page-library></re-page-library>`;
       case "replay": return html`<re-page-replay .recording=${at.recording}></re-page-replay>`;
       case "clip": return html`<re-page-clip .recording=${at.recording}></re-page-clip>`;
+      case "storage": return html`<re-page-storage></re-page-storage>`;
       case "test": return html`<re-page-test></re-page-test>`;
       case "unknown": return this.unknown();
     }

@@ -10,6 +10,7 @@ it("every address of the app means its page", () => {
   check("/recordings", { page: "library" });
   check("/recordings/01920000-0000-7000-8000-000000000000", { page: "replay", recording: "01920000-0000-7000-8000-000000000000" });
   check("/clip/01920000-0000-7000-8000-000000000000", { page: "clip", recording: "01920000-0000-7000-8000-000000000000" });
+  check("/storage", { page: "storage" });
   check("/test", { page: "test" });
   for (const bad of ["/r", "/r/a/b", "/r/%zz", "/nothing", "/test/1", "/clip"]) check(bad, { page: "unknown" });
 });

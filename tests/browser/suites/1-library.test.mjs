@@ -94,6 +94,28 @@ for (const name of BROWSERS) {
       await page.context().close();
     });
 
+    test("says what fills the disk, what goes, and who did what", { timeout: 120_000 }, async () => {
+      const page = await openPage(browser, `${server.url}/recordings`, { media: "none" });
+      await listed(page, 6);
+      await page.getByRole("link", { name: / free/ }).click();
+      await page.getByRole("heading", { name: "Storage", exact: true }).waitFor();
+      await page.getByText("Nothing. The server's settings", { exact: false }).waitFor();
+      await page.getByText("Recordings take", { exact: false }).waitFor();
+      await page.getByText("No program is told.", { exact: false }).waitFor();
+      for (const n of [4, 6]) await fetch(`${server.url}/api/recordings/${idOf(n)}`);
+      await page.reload();
+      await page.getByRole("row").filter({ hasText: "interview" }).first().waitFor();
+      await page.getByLabel("Recording", { exact: true }).fill(`${server.url}/recordings/${idOf(4)}?t=3`);
+      await page.getByLabel("Recording", { exact: true }).press("Enter");
+      const rows = () => page.getByRole("row").filter({ hasText: "one-to-one" }).count();
+      await until("the log of this one", async () => (await rows()) > 0 && (await page.getByRole("row").filter({ hasText: "interview" }).count()) === 0);
+      await until("the address says it", () => new URL(page.url()).searchParams.get("recording") === idOf(4));
+      await page.reload();
+      await until("it is there again", async () => (await rows()) > 0);
+      assert.deepEqual(await scan(page), []);
+      await page.context().close();
+    });
+
     test("works by keys alone", { timeout: 120_000 }, async () => {
       const page = await openPage(browser, `${server.url}/recordings`, { media: "none" });
       await listed(page, 6);
@@ -130,7 +152,7 @@ test("an empty library says what to do", { timeout: 120_000 }, async () => {
 });
 
 // One test for each look, so that a slow machine needs no deadline that hides a page that hangs.
-const PAGES = { home: "/", library: "/recordings", "self-test": "/test", lobby: "/r/team", "watch-waiting": "/watch/nobody", "replay-missing": `/recordings/${idOf(999)}`, "not-found": "/nothing/here/at-all" };
+const PAGES = { home: "/", storage: "/storage", library: "/recordings", "self-test": "/test", lobby: "/r/team", "watch-waiting": "/watch/nobody", "replay-missing": `/recordings/${idOf(999)}`, "not-found": "/nothing/here/at-all" };
 
 describe("looks right, and has no finding of axe", () => {
   let browser;

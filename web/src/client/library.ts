@@ -21,8 +21,6 @@ const STATES: readonly Shown[] = ["complete", "recovered", "interrupted", "faile
 const WHENS: readonly When[] = ["today", "week", "month"];
 const SORTS: readonly Sort[] = ["oldest", "longest", "largest"];
 const PAGE = 48;
-/** Sorting by other than age needs the entries here; this many are fetched for it. */
-export const SORTED_AT_MOST = 480;
 
 export function readQuery(search: string): Query {
   const params = new URLSearchParams(search);
@@ -87,24 +85,28 @@ function params(query: Query, cursor: string | null, now: Date): URLSearchParams
   if (query.state !== "any") found.set("state", query.state);
   const from = since(query.when, now);
   if (from !== null) found.set("from", from.toISOString());
+  if (query.sort !== "newest") found.set("sort", query.sort);
   if (cursor !== null) found.set("cursor", cursor);
   return found;
 }
 
-/** One page, newest first as the server gives them. */
+/** One page, in the order that is asked for. */
 export async function page(query: Query, cursor: string | null, signal: AbortSignal): Promise<Page> {
   return request<Page>(`/api/recordings?${params(query, cursor, new Date())}`, { signal });
 }
 
-/** Enough pages to sort by something else than age, or to have `least` entries again after a way back. */
+/** As many pages as it takes to have `least` entries again after a way back, and what grows, wherever it would be. */
 export async function pages(query: Query, least: number, signal: AbortSignal): Promise<Page> {
   const all: Page = { recordings: [], next: null };
+  const growing = query.sort === "newest" || query.state !== "any" ? null : page({ ...query, state: "recording" }, null, signal);
   do {
     const next: Page = await page(query, all.next, signal);
     all.recordings.push(...next.recordings);
     all.next = next.next;
     if (next.storage) all.storage = next.storage;
   } while (all.next !== null && all.recordings.length < least);
+  const known = new Set(all.recordings.map((one) => one.id));
+  all.recordings.push(...((await growing)?.recordings ?? []).filter((one) => !known.has(one.id)));
   return all;
 }
 

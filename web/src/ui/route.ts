@@ -6,6 +6,7 @@ export type Route =
   | { page: "library" }
   | { page: "replay"; recording: string }
   | { page: "clip"; recording: string }
+  | { page: "storage" }
   | { page: "test" }
   | { page: "unknown" };
 
@@ -19,6 +20,7 @@ export function route(pathname: string): Route {
     case "watch": return withName(second, (room) => ({ page: "watch", room }));
     case "recordings": return second === undefined ? { page: "library" } : withName(second, (recording) => ({ page: "replay", recording }));
     case "clip": return withName(second, (recording) => ({ page: "clip", recording }));
+    case "storage": return second === undefined ? { page: "storage" } : { page: "unknown" };
     case "test": return second === undefined ? { page: "test" } : { page: "unknown" };
     default: return { page: "unknown" };
   }
@@ -30,6 +32,7 @@ export const paths = {
   watch: (room: string): string => `/watch/${encodeURIComponent(room)}`,
   library: "/recordings",
   replay: (recording: string): string => `/recordings/${encodeURIComponent(recording)}`,
+  storage: "/storage",
   test: "/test",
 };
 

@@ -1,6 +1,7 @@
 // The English words, and by its type the list of all words there are.
 import { enCall } from "./en-call.ts";
 import { enPages } from "./en-pages.ts";
+import { enStorage } from "./en-storage.ts";
 
 export const en = {
   common: {
@@ -47,4 +48,5 @@ export const en = {
   },
   ...enCall,
   ...enPages,
+  ...enStorage,
 };

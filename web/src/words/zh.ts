@@ -2,6 +2,7 @@
 import type { en } from "./en.ts";
 import { zhCall } from "./zh-call.ts";
 import { zhPages } from "./zh-pages.ts";
+import { zhStorage } from "./zh-storage.ts";
 
 export const zh: typeof en = {
   common: {
@@ -48,4 +49,5 @@ export const zh: typeof en = {
   },
   ...zhCall,
   ...zhPages,
+  ...zhStorage,
 };

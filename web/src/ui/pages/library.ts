@@ -4,7 +4,7 @@ import type { PropertyValues, TemplateResult } from "lit";
 import { repeat } from "lit/directives/repeat.js";
 import { api, ApiError } from "../../client/api.ts";
 import type { LiveRoom } from "../../client/api.ts";
-import { EVERYTHING, isFiltered, merge, namesOf, order, page, pages, readQuery, recordings, SORTED_AT_MOST, titleOf, writeQuery } from "../../client/library.ts";
+import { EVERYTHING, isFiltered, merge, namesOf, order, page, pages, readQuery, recordings, titleOf, writeQuery } from "../../client/library.ts";
 import type { Query, Storage } from "../../client/library.ts";
 import { isGrowing } from "../../client/replay/model.ts";
 import type { Summary } from "../../client/replay/model.ts";
@@ -92,11 +92,10 @@ class RePageLibrary extends ReElement {
     this.request.abort();
     this.request = new AbortController();
     const { signal } = this.request;
-    const enough = this.query.sort === "newest" ? least : SORTED_AT_MOST;
     if (this.entries.length === 0) this.loading = "loading";
     api.rooms(signal).then((rooms) => (this.rooms = rooms), () => {});
     try {
-      const found = await pages(this.query, enough, signal);
+      const found = await pages(this.query, least, signal);
       this.entries = order(found.recordings, this.query.sort);
       this.next = found.next;
       this.storage = found.storage ?? null;
@@ -286,10 +285,8 @@ class RePageLibrary extends ReElement {
     return html`<re-header here=${paths.library}></re-header>
       <main>
         <div class="heading"><h1>${w.title}</h1>
-          ${this.loading === "there" ? html`<p class="hint numbers">${[
-            this.entries.length > 0 ? w.count(this.entries.length - this.removed.size, this.next !== null) : "",
-            this.storage ? this.space(this.storage) : "",
-          ].filter(Boolean).join(" · ")}</p>` : nothing}</div>
+          ${this.loading === "there" ? html`<p class="hint numbers">${this.entries.length > 0 ? w.count(this.entries.length - this.removed.size, this.next !== null) : nothing}
+            ${this.storage ? html`${this.entries.length > 0 ? " · " : nothing}<a href=${paths.storage}>${this.space(this.storage)}</a>` : nothing}</p>` : nothing}</div>
         ${this.selected.size > 0 ? this.actions() : this.head()}
         ${liveRooms(this.rooms, this.words)}
         ${this.fresh.length > 0 ? html`<p class="middle"><button class="small" @click=${this.showFresh}>${icon("up", 16)}${w.fresh(this.fresh.length)}</button></p>` : nothing}
