@@ -365,9 +365,8 @@ fn two_hundred_files_are_closed_while_a_server_stops() {
     let people: Vec<_> = (1..=200).map(|n| stage.join(n, Consent::NotAsked)).collect();
     let tracks: Vec<_> = people.iter().map(|person| stage.publish(person, Kind::Audio)).collect();
     stage.until("all are tapped", |stage| stage.taps.len() == 200);
-    let sender = ahead(1);
     for track in &tracks {
-        stage.send(track, sender.items(Kind::Audio).into_iter().map(|(_, item)| item).take(50));
+        stage.send(track, ahead(1).items(Kind::Audio).into_iter().map(|(_, item)| item).take(50));
     }
     stage.until("it records", |stage| stage.room.state == RecordingState::Recording);
     let began = Instant::now();
