@@ -108,7 +108,7 @@ for (const name of BROWSERS) {
         await page.getByRole("button", { name: "Share", exact: true }).click();
         await page.getByLabel("From", { exact: true }).fill("0:02");
         await page.getByLabel("To", { exact: true }).fill("0:04");
-        await page.getByLabel("Who").selectOption({ label: who });
+        await page.getByRole("combobox", { name: "Who" }).selectOption({ label: who });
         await page.evaluate(() => {
           window.copied = null;
           Object.defineProperty(navigator, "clipboard", { value: { writeText: async (link) => void (window.copied = link) }, configurable: true });
@@ -180,7 +180,7 @@ test("one person is erased for good, and the others play on", { timeout: 90_000 
   await until("two people", async () => (await shown()) === 2);
   await page.getByRole("button", { name: "More", exact: true }).click();
   await page.getByRole("button", { name: "Erase a person" }).click();
-  await page.getByLabel("Who").selectOption({ label: "Bo" });
+  await page.getByRole("combobox", { name: "Who" }).selectOption({ label: "Bo" });
   assert.deepEqual(await scan(page), []);
   await shoot(page, "replay-erase");
   await page.getByRole("button", { name: "Erase for good" }).click();
