@@ -52,7 +52,7 @@ function run(files, options) {
     "unshare",
     [
       ...(isRoot ? ["-n"] : ["-Urn"]),
-      "timeout", "--kill-after=10", "1800",
+      "timeout", "--kill-after=10", "2100",
       "sh", "-c", network, "sh",
       process.execPath, "--test", "--test-concurrency=1", "--test-force-exit",
       "--test-reporter=spec", "--test-reporter-destination=stdout",
