@@ -411,11 +411,11 @@ export class Conductor {
     unload(part);
   }
 
-  // A media element does not tell a lost server from a bad file; one byte of the file does.
+  // A media element does not tell a lost server from a bad file; one byte of the file does, if it does not come out of a cache.
   private async onError(part: Playing): Promise<void> {
     if (!part.isLoaded || part.retryAt !== null) return;
     const isBadMedia = part.media.error?.code === MediaError.MEDIA_ERR_DECODE;
-    const status = isBadMedia ? 200 : await fetch(part.url, { headers: { Range: "bytes=0-0" } }).then((answer) => answer.status, () => 0);
+    const status = isBadMedia ? 200 : await fetch(part.url, { cache: "no-store", headers: { Range: "bytes=0-0" } }).then((answer) => answer.status, () => 0);
     if (status === 401 || status === 403) this.tell("re-expired");
     if (status === 0 || status >= 500 || status === 401 || status === 403 || status === 429) {
       part.retryAt = performance.now() + RETRY_MS;
