@@ -152,7 +152,7 @@ for (const name of BROWSERS) {
       await thin.close();
     });
 
-    test("a seek in an hour asks a few times, and shows the right frame", { timeout: 120_000 }, async () => {
+    test("a seek in an hour asks at most twice, and shows the right frame", { timeout: 120_000 }, async () => {
       const { page } = await open(browser, `/recordings/${HOUR}`, 1);
       const files = () => line.requests.filter(({ path }) => path.includes(`${HOUR}/files/`));
       const figures = [];
@@ -167,8 +167,8 @@ for (const name of BROWSERS) {
         figures.push({ ms: Math.round(performance.now() - began), asked: files().slice(before).map(({ range }) => range) });
       }
       console.log(`  ${name}: seeks in an hour ${figures.map(({ ms, asked }) => `${ms} ms with ${asked.length} requests`).join(", ")}`);
-      // One or two find the picture. What a browser reads ahead on a slow machine before the test has seen it comes on top.
-      assert.ok(Math.min(...figures.map(({ asked }) => asked.length)) <= 4, JSON.stringify(figures));
+      // What a browser reads ahead on a slow machine, before the test has seen the picture, is no part of the seek.
+      assert.ok(Math.min(...figures.map(({ asked }) => asked.length)) <= 2, JSON.stringify(figures));
       assert.ok(Math.min(...figures.map(({ ms }) => ms)) < 2_000, JSON.stringify(figures));
       await page.context().close();
     });
