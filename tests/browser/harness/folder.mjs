@@ -35,9 +35,10 @@ function paint(frame, width, height, ms, shade, noise) {
 /**
  * Writes one segment: VP8 with a key frame every two seconds, Opus, or one of the two. With `copyOf` it is that file
  * again, and with `repeats` it is played so many times on end. A grey picture needs next to no bits; with a `bitrate`
- * there is noise in it that takes as many as one of a real room.
+ * there is noise in it that takes as many as one of a real room. With `isOurs` it is laid out so that the server can copy
+ * pictures out of it.
  */
-export async function makeSegment(path, { duration_ms, offset_ms = 0, video = true, audio = true, width = 640, height = 360, fps = 30, shade = 90, tone = 440, bitrate, copyOf, repeats = 1 }) {
+export async function makeSegment(path, { duration_ms, offset_ms = 0, video = true, audio = true, width = 640, height = 360, fps = 30, shade = 90, tone = 440, bitrate, copyOf, repeats = 1, isOurs = false }) {
   if (copyOf) {
     copyFileSync(copyOf, path);
     return;
@@ -85,6 +86,34 @@ export async function makeSegment(path, { duration_ms, offset_ms = 0, video = tr
   }
   child.stdin.end();
   await ended;
+  if (isOurs) {
+    moveClusters(path);
+  }
+}
+
+/** Where our recorder puts the first cluster: from there on the server finds keyframes for its pictures. */
+const FIRST_CLUSTER_AT = 4096 + 65_536;
+const CLUSTER = Buffer.from([0x1f, 0x43, 0xb6, 0x75]);
+
+/** Writes the file again with its first cluster where ours has it. */
+function moveClusters(path) {
+  const before = `${path}.before.webm`;
+  for (let reserved = 65_536, left = 2; ; left--) {
+    const at = readFileSync(path).indexOf(CLUSTER);
+    if (at === FIRST_CLUSTER_AT) {
+      return;
+    }
+    if (left === 0) {
+      throw new Error(`the first cluster of ${path} is at ${at}`);
+    }
+    reserved += FIRST_CLUSTER_AT - at;
+    copyFileSync(path, before);
+    const { status, stderr } = spawnSync("ffmpeg", ["-v", "error", "-y", "-i", before, "-c", "copy", "-cues_to_front", "1", "-reserve_index_space", String(reserved), "-f", "webm", path], { encoding: "utf8", timeout: 60_000 });
+    rmSync(before);
+    if (status !== 0) {
+      throw new Error(`ffmpeg ended with ${status}: ${stderr}`);
+    }
+  }
 }
 
 /**

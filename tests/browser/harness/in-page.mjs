@@ -1,7 +1,7 @@
 // What runs inside the page before its own scripts: a synthetic camera, a clock reader, a sound meter.
 // One function without outside names, because the browser gets its source.
 
-/* global window, document, navigator, MediaStream, AudioContext, requestAnimationFrame */
+/* global window, document, navigator, HTMLImageElement, MediaStream, AudioContext, requestAnimationFrame */
 export function inPage({ media, tone }) {
   const BITS = 24;
   const CELLS = BITS + 2;
@@ -23,7 +23,7 @@ export function inPage({ media, tone }) {
   const read = reader.getContext("2d", { willReadFrequently: true });
 
   /**
-   * The clock in each picture, or null where there is none, and when the picture was copied. All are copied first, so
+   * The clock in each picture (of a video or an image), or null where there is none, and when the picture was copied. All are copied first, so
    * that they are of one instant; on a machine that has no time even that takes long.
    */
   function sightings(videos) {
@@ -32,8 +32,9 @@ export function inPage({ media, tone }) {
     }
     const times = videos.map((video, i) => {
       const at = performance.now();
-      if (video.readyState >= 2 && video.videoWidth > 0) {
-        read.drawImage(video, 0, 0, video.videoWidth, video.videoHeight / 6, 0, i * ROW, reader.width, ROW);
+      const [width, height] = video instanceof HTMLImageElement ? [video.naturalWidth, video.naturalHeight] : [video.videoWidth, video.videoHeight];
+      if ((video.complete || video.readyState >= 2) && width > 0) {
+        read.drawImage(video, 0, 0, width, height / 6, 0, i * ROW, reader.width, ROW);
       } else {
         read.clearRect(0, i * ROW, reader.width, ROW);
       }
@@ -108,6 +109,7 @@ export function inPage({ media, tone }) {
     };
   }
   const meters = new Map();
+  const tones = new Map();
   function meter(key, stream) {
     if (!meters.has(key)) {
       const analyser = context().createAnalyser();
@@ -137,6 +139,22 @@ export function inPage({ media, tone }) {
     return meter(element);
   }
 
+  /** The loudest tone of what a media element plays just now, in Hz; 0 while it is quiet. From then on it sounds nowhere else. */
+  function elementTone(element) {
+    if (!tones.has(element)) {
+      const analyser = context().createAnalyser();
+      analyser.fftSize = 4096;
+      context().createMediaElementSource(element).connect(analyser);
+      context().resume();
+      tones.set(element, analyser);
+    }
+    const analyser = tones.get(element);
+    const levels = new Float32Array(analyser.frequencyBinCount);
+    analyser.getFloatFrequencyData(levels);
+    const loudest = levels.indexOf(Math.max(...levels));
+    return levels[loudest] < -50 ? 0 : (loudest * context().sampleRate) / analyser.fftSize;
+  }
+
   /** Counts the frames that a video shows during `ms`. */
   function frames(video, ms) {
     return new Promise((resolve) => {
@@ -162,7 +180,7 @@ export function inPage({ media, tone }) {
     });
   }
 
-  window.reelayTest = { all, clockOf, clocksOf, sightings, remotePeaks, elementPeak, frames, connections };
+  window.reelayTest = { all, clockOf, clocksOf, sightings, remotePeaks, elementPeak, elementTone, frames, connections };
 
   if (media !== "synthetic" || !navigator.mediaDevices) {
     return;

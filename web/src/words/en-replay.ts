@@ -49,7 +49,6 @@ export const enReplay = {
     volumeOf: (name: string) => `Volume of ${name}`,
     muteOne: (name: string) => `Mute ${name}`,
     unmuteOne: (name: string) => `Unmute ${name}`,
-    pip: "Picture in picture",
     skipSilence: "Skip silence",
     chatOver: "Show the chat over the picture",
     markers: "Markers",
@@ -238,6 +237,7 @@ export const enReplay = {
       [", and .", "One picture back, on while paused"],
       ["G", "Layout"],
       ["?", "This list"],
+      ["P", "Picture in picture"],
     ] as [string, string][],
   },
 };

@@ -49,7 +49,6 @@ export const zhReplay: typeof enReplay = {
     volumeOf: (name) => `${name} 的音量`,
     muteOne: (name) => `静音 ${name}`,
     unmuteOne: (name) => `取消静音 ${name}`,
-    pip: "画中画",
     skipSilence: "跳过静音",
     chatOver: "在画面上显示聊天",
     markers: "标记",
@@ -238,6 +237,7 @@ export const zhReplay: typeof enReplay = {
       [", 和 .", "暂停时后退、前进一帧"],
       ["G", "布局"],
       ["?", "此列表"],
+      ["P", "画中画"],
     ],
   },
 };

@@ -399,6 +399,7 @@ export class Conductor {
 
   private adopt(part: Part): Playing {
     const playing: Playing = { ...part, isLoaded: false, isBroken: false, retryAt: null, isFresh: false, growing: null, life: new AbortController() };
+    part.media.preservesPitch = true;
     part.media.addEventListener("error", () => this.onError(playing), { signal: playing.life.signal });
     for (const name of ["loadeddata", "canplay"]) {
       part.media.addEventListener(name, () => this.tell("progress"), { signal: playing.life.signal });

@@ -134,6 +134,9 @@ export class ReMediaGroup extends ReElement {
     return video ? video.requestPictureInPicture() : Promise.reject(new DOMException("no picture", "InvalidStateError"));
   }
 
+  // These events stay inside; the button outside has to know how it stands.
+  private onPip(event: Event): void { this.tell(event.type); }
+
   /** Loudness of one person beside the others. */
   volumeOf(person: string): number { return this.conductor.volumeOf(person); }
   setVolumeOf(person: string, volume: number): void {
@@ -181,7 +184,8 @@ export class ReMediaGroup extends ReElement {
     const size = file.video.width && file.video.height ? { width: file.video.width, height: file.video.height } : null;
     const how = !isScreen && size && box && box.width > 0 ? fit(size, box) : "contain";
     const voice = ONE_AUDIBLE && file.audio ? html`<audio data-file=${file.file}></audio>` : nothing;
-    return html`<video class=${`${how}${isShown ? " shown" : ""}`} data-file=${file.file} playsinline tabindex="-1" aria-hidden="true" disableremoteplayback></video>${voice}`;
+    return html`<video class=${`${how}${isShown ? " shown" : ""}`} data-file=${file.file} playsinline tabindex="-1" aria-hidden="true" disableremoteplayback
+      @enterpictureinpicture=${this.onPip} @leavepictureinpicture=${this.onPip}></video>${voice}`;
   }
 
   static override styles = [base, stylesOfGroup];

@@ -3,7 +3,7 @@
 export const SPEEDS: readonly number[] = [0.5, 0.75, 1, 1.25, 1.5, 2, 2.5, 3];
 
 export type PlayerAction =
-  | { do: "toggle" | "mute" | "full-screen" | "layout" | "captions" | "help" | "end" }
+  | { do: "toggle" | "mute" | "full-screen" | "pip" | "layout" | "captions" | "help" | "end" }
   | { do: "move" | "volume"; by: number }
   | { do: "event" | "frame" | "speed"; by: 1 | -1 }
   | { do: "share-of"; part: number };
@@ -33,6 +33,7 @@ export function actionOf(event: KeyboardEvent, hasLetters: boolean): PlayerActio
     case "l": return { do: "move", by: 10_000 };
     case "m": return { do: "mute" };
     case "f": return { do: "full-screen" };
+    case "p": return { do: "pip" };
     case "c": return { do: "captions" };
     case "g": return { do: "layout" };
     case "<": return { do: "speed", by: -1 };

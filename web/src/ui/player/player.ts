@@ -33,6 +33,7 @@ import "../elements/notice.ts";
 import { toast } from "../elements/toast.ts";
 import "./group.ts";
 import type { ReMediaGroup } from "./group.ts";
+import { readFlag, writeFlag } from "./flags.ts";
 import { actionOf, SPEEDS } from "./keys.ts";
 import type { PlayerAction } from "./keys.ts";
 import { stylesOfPlayer } from "./player-style.ts";
@@ -47,8 +48,10 @@ const SLOW_AFTER = 2;
 const KEYS_OFF = "reelay.player.keys-off";
 const CHAT_OFF = "reelay.player.chat-off";
 const FRAME = 1000 / 30;
-/** Firefox offers it on the picture itself, and not to pages. */
-const HAS_PIP = typeof HTMLVideoElement !== "undefined" && "requestPictureInPicture" in HTMLVideoElement.prototype;
+/** A skip of this length is told to everybody. */
+const LONG_SILENCE = 5_000;
+/** Some browsers offer it on the picture itself only, and not to pages. */
+const HAS_PIP = typeof HTMLVideoElement !== "undefined" && "requestPictureInPicture" in HTMLVideoElement.prototype && document.pictureInPictureEnabled;
 
 /** Fires `re-loaded` (the manifest), `re-moved` (milliseconds) and `re-failed` (a `Failure`). */
 export class ReelayPlayer extends ReElement {
@@ -158,6 +161,10 @@ export class ReelayPlayer extends ReElement {
   }
 
   override updated(changed: PropertyValues): void {
+    const controller = this.renderRoot.querySelector<HTMLElement & { fullscreenElement: Element }>("media-controller");
+    const full = this.renderRoot.querySelector(".player");
+    // Full screen is all of it, with the controls. By its id the controller finds nothing: it looks before it is in the page.
+    if (controller && full && controller.fullscreenElement !== full) controller.fullscreenElement = full;
     if (!changed.has("manifest") || !this.manifest || this.isPlaced) return;
     this.isPlaced = true;
     const span = this.clip?.span ?? parseSpan(this.start);
@@ -255,7 +262,10 @@ export class ReelayPlayer extends ReElement {
   private skip(): void {
     const span = this.silent.find((one) => one.from <= this.position && this.position < one.to - 500);
     if (!span) return;
-    announce(this.words.replay.skipped(duration(span.to - this.position)));
+    const text = this.words.replay.skipped(duration(span.to - this.position));
+    // A short breath is only marked in the timeline: news for each of them would be noise.
+    if (span.to - this.position >= LONG_SILENCE) toast({ text });
+    else announce(text);
     this.seek(span.to);
   }
 
@@ -289,6 +299,7 @@ export class ReelayPlayer extends ReElement {
       case "mute": group.muted = !group.muted; return;
       case "speed": return this.setSpeed(SPEEDS[Math.min(SPEEDS.length - 1, Math.max(0, SPEEDS.findIndex((one) => one >= this.rate) + action.by))] ?? 1);
       case "full-screen": this.renderRoot.querySelector<HTMLElement>("media-fullscreen-button")?.click(); return;
+      case "pip": this.renderRoot.querySelector<HTMLElement>("media-pip-button")?.click(); return;
       case "captions": return void this.setCaptions(this.language === "" ? (this.manifest?.captions?.[0]?.language ?? "") : "");
       case "layout": this.setLayout(LAYOUTS[(LAYOUTS.indexOf(this.layout) + 1) % LAYOUTS.length] ?? "screen"); return;
       case "help": this.keysOpen = true; return;
@@ -346,8 +357,8 @@ export class ReelayPlayer extends ReElement {
     setControlLanguage(language() === "zh" ? "zh-CN" : "en");
     if (!manifest && this.failure) return isEmbedded() ? this.failed(this.failure) : nothing;
     if (!manifest) return html`<re-skeleton class="wait"></re-skeleton>`;
-    return html`<div class="player" id="full" @keydown=${this.onKey}>
-      <div class="frame"><media-controller id="controller" nohotkeys noautohide gesturesdisabled fullscreenelement="full" class="screen" @click=${this.onPicture}>
+    return html`<div class="player" @keydown=${this.onKey}>
+      <div class="frame"><media-controller id="controller" nohotkeys noautohide gesturesdisabled class="screen" @click=${this.onPicture}>
         <re-media-group slot="media" .manifest=${manifest} .events=${this.events} .layout=${this.layout} .pinned=${this.pinned}
           @timeupdate=${this.onTime} @progress=${this.onTime} @seeked=${this.onTime} @play=${this.onPlay} @pause=${this.onTime} @ratechange=${() => (this.rate = this.group?.playbackRate ?? 1)}
           @re-broken=${this.onBroken} @re-offline=${() => (this.trouble ??= { kind: "offline" })} @re-expired=${() => this.refresh()}
@@ -358,7 +369,7 @@ export class ReelayPlayer extends ReElement {
       ${this.clip ? this.scrubber(this.clip.span) : nothing}
       ${keyed(language(), this.bar())}
       ${this.clip ? nothing : html`<div class="below">
-        <re-timeline .manifest=${manifest} .events=${this.events} .position=${this.position} .loaded=${this.loaded} @re-seek=${(event: CustomEvent<number>) => this.seek(event.detail)}></re-timeline>
+        <re-timeline .manifest=${manifest} .events=${this.events} .position=${this.position} .loaded=${this.loaded} .skipped=${this.skips ? this.silent : []} @re-seek=${(event: CustomEvent<number>) => this.seek(event.detail)}></re-timeline>
         <re-verdict .manifest=${manifest} @re-seek=${(event: CustomEvent<number>) => this.seek(event.detail)}></re-verdict>
       </div>`}
     </div>${this.help()}`;
@@ -443,7 +454,7 @@ export class ReelayPlayer extends ReElement {
       ${this.silent.length > 0 ? html`<button class="icon quiet" aria-pressed=${this.skips} aria-label=${w.skipSilence} title=${w.skipSilence} @click=${() => (this.skips = !this.skips)}>${icon("skip")}</button>` : nothing}
       ${this.events.some((event) => event.type === "chat") ? html`<button class="icon quiet" aria-pressed=${this.hasChat} aria-label=${w.chatOver} title=${w.chatOver} @click=${() => this.setChat(!this.hasChat)}>${icon("chat")}</button>` : nothing}
       <button class="icon quiet keys" aria-label=${w.keys} title=${`${w.keys} (?)`} @click=${() => (this.keysOpen = true)}>${icon("keyboard")}</button>
-      ${HAS_PIP ? html`<media-pip-button title=${w.pip} mediacontroller="controller"><span slot="tooltip"></span></media-pip-button>` : nothing}
+      ${HAS_PIP ? html`<media-pip-button title=${this.hint(w.keyList.length - 1)} mediacontroller="controller"><span slot="tooltip"></span></media-pip-button>` : nothing}
       <media-fullscreen-button title=${this.hint(6)} mediacontroller="controller"><span slot="tooltip"></span></media-fullscreen-button>
     </div>`;
   }
@@ -452,7 +463,7 @@ export class ReelayPlayer extends ReElement {
     const w = this.words.replay;
     return html`<re-dialog .heading=${w.keysTitle} ?open=${this.keysOpen} @close=${() => (this.keysOpen = false)}>
       <label class="switch"><input type="checkbox" .checked=${this.hasKeys} @change=${(event: Event) => this.setKeys((event.target as HTMLInputElement).checked)} />${w.keysOn}</label>
-      <dl class="keylist">${w.keyList.map(([key, does]) => html`<div><dt>${key}</dt><dd>${does}</dd></div>`)}</dl>
+      <dl class="keylist">${(HAS_PIP ? w.keyList : w.keyList.slice(0, -1)).map(([key, does]) => html`<div><dt>${key}</dt><dd>${does}</dd></div>`)}</dl>
     </re-dialog>`;
   }
 
@@ -476,23 +487,6 @@ function languageName(code: string): string {
     return new Intl.DisplayNames([language()], { type: "language" }).of(code) ?? code;
   } catch {
     return code;
-  }
-}
-
-function readFlag(name: string): string | null {
-  try {
-    return localStorage.getItem(name);
-  } catch {
-    return null;
-  }
-}
-
-function writeFlag(name: string, value: string | null): void {
-  try {
-    if (value === null) localStorage.removeItem(name);
-    else localStorage.setItem(name, value);
-  } catch {
-    // Without storage it holds for this visit.
   }
 }
 

@@ -15,6 +15,7 @@ export const stylesOfTimeline = css`
   .rail i { top: 0; bottom: 0; left: 0; }
   .loaded { background: var(--edge); opacity: .5; }
   .played { background: var(--accent); }
+  .rail .skipped { background: repeating-linear-gradient(135deg, var(--surface) 0 3px, transparent 3px 6px); }
   .thumb { top: 14px; width: 16px; height: 16px; margin-left: -8px; border-radius: 50%; background: var(--accent); box-shadow: 0 0 0 2px var(--surface); }
   .preview { position: absolute; bottom: 40px; z-index: 5; display: grid; justify-items: center; gap: 2px; transform: translateX(-50%); padding: 4px; border: 1px solid var(--line); border-radius: var(--r2); background: var(--raised); box-shadow: var(--float); font-size: var(--t1); pointer-events: none; }
   .preview img { width: 160px; height: 90px; border-radius: var(--r1); object-fit: cover; background: var(--tile); }

@@ -29,7 +29,7 @@ const TOO_CLOSE_PX = 30;
 
 export class ReTimeline extends ReElement {
   static override properties = {
-    manifest: { attribute: false }, events: { attribute: false }, position: { attribute: false }, loaded: { attribute: false },
+    manifest: { attribute: false }, events: { attribute: false }, position: { attribute: false }, loaded: { attribute: false }, skipped: { attribute: false },
     zoom: { state: true }, hover: { state: true }, focused: { state: true },
   };
   declare manifest: Manifest | null;
@@ -37,6 +37,8 @@ export class ReTimeline extends ReElement {
   /** Milliseconds. */
   declare position: number;
   declare loaded: Span | null;
+  /** Stretches that playing leaps over. */
+  declare skipped: Span[];
   declare private zoom: number;
   declare private hover: number | null;
   /** Which of the happenings the keys are at. */
@@ -53,6 +55,7 @@ export class ReTimeline extends ReElement {
     this.events = [];
     this.position = 0;
     this.loaded = null;
+    this.skipped = [];
     this.zoom = 1;
     this.hover = null;
     this.focused = 0;
@@ -169,7 +172,7 @@ export class ReTimeline extends ReElement {
     return html`<div class="track scrub" role="slider" tabindex="0" aria-label=${w.position} aria-valuemin="0" aria-valuemax=${Math.round(this.length / 1000)}
         aria-valuenow=${Math.round(this.position / 1000)} aria-valuetext=${w.positionOf(duration(this.position), duration(this.length))}
         @pointerdown=${this.onDown} @pointermove=${this.onMove} @pointerup=${this.onUp} @pointercancel=${this.onUp} @pointerleave=${() => (this.hover = null)}>
-      <div class="rail">${this.loaded ? this.bar("loaded", this.loaded) : nothing}<i class="played" ${styled({ width: this.share(this.position) })}></i></div>
+      <div class="rail">${this.loaded ? this.bar("loaded", this.loaded) : nothing}<i class="played" ${styled({ width: this.share(this.position) })}></i>${this.skipped.map((span) => this.bar("skipped", span))}</div>
       <i class="thumb" ${styled({ left: this.share(this.position) })}></i>
       ${this.hover === null ? nothing : this.preview(this.hover)}
     </div>`;
