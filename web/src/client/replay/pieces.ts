@@ -1,8 +1,9 @@
 // Where a WebM that comes in pieces may be cut before it goes to Media Source Extensions. Pure.
 //
-// A browser does not know how long the last picture of a piece is shown and takes it to be as long as the one before. If
-// the next piece then begins later than that, Firefox drops all pictures up to the next keyframe. So a piece ends only
-// where the next picture is known to follow closely; longer gaps lie inside a piece, where every length is known.
+// A browser does not know how long the last picture of a piece is shown and takes it to be as long as the one before; Firefox
+// does so with the last one of each cluster too. If the next one comes later than that, Firefox drops all pictures up to the
+// next keyframe, or stands still before the hole. So a piece ends only where the next picture is known to follow closely, and
+// a picture that is not followed closely gets its length written to it.
 
 const CLUSTER = 0x1f43b675;
 const TIMESTAMP = 0xe7;
@@ -10,6 +11,7 @@ const SIMPLE_BLOCK = 0xa3;
 const BLOCK_GROUP = 0xa0;
 const BLOCK = 0xa1;
 const BLOCK_DURATION = 0x9b;
+const REFERENCE_BLOCK = 0xfb;
 const VIDEO_TRACK = 1;
 /** A picture that follows within this is close, whatever the one before was. */
 const CLOSE_MS = 50;
@@ -25,6 +27,19 @@ interface Element {
   size: number | null;
 }
 
+interface Picture {
+  at: number;
+  /** How long after the one before. */
+  after: number;
+  /** How long it is shown, where the file says it. */
+  length: number | null;
+  isKey: boolean;
+  /** Its element and its block in `rest`. */
+  start: number;
+  stop: number;
+  block: [number, number];
+}
+
 export class Pieces {
   private rest: Uint8Array<ArrayBuffer> = new Uint8Array(0);
   /** Where reading goes on in `rest`. */
@@ -32,8 +47,7 @@ export class Pieces {
   /** What may go out already. */
   private safe = 0;
   private clusterMs = 0;
-  /** Of the last picture: when, and how long after the one before; its end where the file says it. */
-  private last: { at: number; after: number; end: number | null } | null = null;
+  private last: Picture | null = null;
   private readonly hasVideo: boolean;
 
   constructor(hasVideo: boolean) {
@@ -47,59 +61,79 @@ export class Pieces {
 
   /** Takes what came, from where the last piece ended; gives what may be appended. After the last one nothing is held. */
   push(bytes: Uint8Array, isLast: boolean): Uint8Array<ArrayBuffer> {
-    const all = new Uint8Array(this.rest.byteLength + bytes.byteLength);
-    all.set(this.rest);
-    all.set(bytes, this.rest.byteLength);
-    this.rest = all;
+    this.rest = join([this.rest, bytes]);
     this.read();
-    if (isLast || all.byteLength > MOST) this.safe = all.byteLength;
-    const out = all.slice(0, this.safe);
-    this.rest = all.slice(this.safe);
+    if (isLast || this.rest.byteLength > MOST) this.safe = this.rest.byteLength;
+    const out = this.rest.slice(0, this.safe);
+    this.rest = this.rest.slice(this.safe);
     this.at = Math.max(0, this.at - this.safe);
+    if (this.last) this.last = shifted(this.last, -this.safe);
     this.safe = 0;
     return out;
   }
 
   private read(): void {
     for (let one = this.element(this.at); one !== null; one = this.element(this.at)) {
+      const start = this.at;
       if (one.id === CLUSTER) {
+        // Nobody needs its length, and it is wrong once something is written into it: unknown, as in a cluster that grows.
+        this.rest.fill(0xff, start + 4, one.body);
+        this.rest[start + 4] = 0xff >> (one.body - start - 5);
         this.at = one.body;
         continue;
       }
-      const end = one.body + (one.size ?? 0);
-      if (one.size === null || end > this.rest.byteLength) return;
+      const stop = one.body + (one.size ?? 0);
+      if (one.size === null || stop > this.rest.byteLength) return;
+      this.at = stop;
       if (one.id === TIMESTAMP) this.clusterMs = this.number(one.body, one.size);
-      else if (one.id === SIMPLE_BLOCK) this.picture(this.at, one.body, null);
-      else if (one.id === BLOCK_GROUP) this.group(this.at, one.body, end);
-      this.at = end;
-      if (!this.hasVideo) this.safe = end;
+      else if (one.id === SIMPLE_BLOCK) this.picture({ start, stop, block: [one.body, stop], length: null, isKey: ((this.rest[one.body + 3] ?? 0) & 0x80) !== 0 });
+      else if (one.id === BLOCK_GROUP) this.group(start, one.body, stop);
+      if (!this.hasVideo) this.safe = this.at;
     }
   }
 
-  private group(start: number, body: number, end: number): void {
-    let block: number | null = null;
-    let duration: number | null = null;
-    for (let at = body; at < end;) {
+  private group(start: number, body: number, stop: number): void {
+    let block: [number, number] | null = null;
+    let length: number | null = null;
+    let isKey = true;
+    for (let at = body; at < stop;) {
       const one = this.element(at);
       if (one === null || one.size === null) return;
-      if (one.id === BLOCK) block = one.body;
-      else if (one.id === BLOCK_DURATION) duration = this.number(one.body, one.size);
+      if (one.id === BLOCK) block = [one.body, one.body + one.size];
+      else if (one.id === BLOCK_DURATION) length = this.number(one.body, one.size);
+      else if (one.id === REFERENCE_BLOCK) isKey = false;
       at = one.body + one.size;
     }
-    if (block !== null) this.picture(start, block, duration);
+    if (block) this.picture({ start, stop, block, length, isKey });
   }
 
-  private picture(start: number, body: number, duration: number | null): void {
+  private picture(found: Omit<Picture, "at" | "after">): void {
+    const [body] = found.block;
     if (this.rest[body] !== (0x80 | VIDEO_TRACK)) return;
     const offset = (((this.rest[body + 1] ?? 0) << 24) | ((this.rest[body + 2] ?? 0) << 16)) >> 16;
     const at = this.clusterMs + offset;
     const { last } = this;
     const after = last ? at - last.at : 0;
+    let moved = 0;
     if (last) {
-      const gap = at - (last.end ?? last.at);
-      if (gap <= (last.end === null ? Math.max(CLOSE_MS, last.after * LIKE_BEFORE) : CLOSE_MS)) this.safe = start;
+      const close = last.length === null ? Math.max(CLOSE_MS, last.after * LIKE_BEFORE) : last.length + CLOSE_MS;
+      if (after <= close) this.safe = found.start;
+      // What went out already cannot be changed any more.
+      else if (last.start >= 0) moved = this.tellLength(last, after);
     }
-    this.last = { at, after, end: duration === null ? null : at + duration };
+    this.at += moved;
+    this.last = shifted({ ...found, at, after }, moved);
+  }
+
+  /** Writes to a picture how long it is shown; gives by how much longer that made the file. */
+  private tellLength({ start, stop, block, after, isKey }: Picture, length: number): number {
+    const content = this.rest.slice(...block);
+    content[3] = (content[3] ?? 0) & 0x0e;
+    const parts = [element(BLOCK, content), element(BLOCK_DURATION, bytesOf(length, 4))];
+    if (!isKey) parts.push(element(REFERENCE_BLOCK, bytesOf(-Math.max(1, after), 4)));
+    const group = element(BLOCK_GROUP, join(parts));
+    this.rest = join([this.rest.subarray(0, start), group, this.rest.subarray(stop)]);
+    return group.byteLength - (stop - start);
   }
 
   /** The head of the element at `at`, if all of it is there. */
@@ -123,4 +157,27 @@ export class Pieces {
     for (const byte of this.rest.subarray(at, at + length)) value = value * 256 + byte;
     return value;
   }
+}
+
+/** The same picture where everything lies so many bytes further on. */
+function shifted(picture: Picture, by: number): Picture {
+  return { ...picture, start: picture.start + by, stop: picture.stop + by, block: [picture.block[0] + by, picture.block[1] + by] };
+}
+
+function bytesOf(value: number, length: number): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from({ length }, (_, i) => value >> (8 * (length - 1 - i)));
+}
+
+function element(id: number, body: Uint8Array): Uint8Array<ArrayBuffer> {
+  return join([Uint8Array.of(id), bytesOf(0x10000000 | body.byteLength, 4), body]);
+}
+
+function join(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const all = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0));
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.byteLength;
+  }
+  return all;
 }
