@@ -1,9 +1,9 @@
 // Where a WebM that comes in pieces may be cut before it goes to Media Source Extensions. Pure.
 //
-// A browser does not know how long the last picture of a piece is shown and takes it to be as long as the one before; Firefox
-// does so with the last one of each cluster too. If the next one comes later than that, Firefox drops all pictures up to the
-// next keyframe, or stands still before the hole. So a piece ends only where the next picture is known to follow closely, and
-// a picture that is not followed closely gets its length written to it.
+// Firefox does not know how long the last picture and the last packet of sound of a piece or a cluster take, and takes them
+// to be as long as the one before. If the next one comes more than twice as late, it drops all pictures up to the next
+// keyframe, or stands still before the hole. (A packet that follows silence of the recorder's after 1 ms is such a one.) So a
+// piece ends only where the next of each track is known to follow closely, and what is not followed closely is told its length.
 
 const CLUSTER = 0x1f43b675;
 const TIMESTAMP = 0xe7;
@@ -15,7 +15,7 @@ const REFERENCE_BLOCK = 0xfb;
 const VIDEO_TRACK = 1;
 /** A picture that follows within this is close, whatever the one before was. */
 const CLOSE_MS = 50;
-/** And so is one that takes at most so much longer to come than the one before. */
+/** And so is what takes at most so much longer to come than the one before. */
 const LIKE_BEFORE = 1.5;
 /** More than this is not held back: it is no file of ours, or nobody could play it anyway. */
 const MOST = 8 << 20;
@@ -27,11 +27,16 @@ interface Element {
   size: number | null;
 }
 
-interface Picture {
+/** A picture, or a packet of sound. */
+interface Frame {
   at: number;
-  /** How long after the one before. */
+  /** How long after the one before, and whether that is what a browser expects. */
   after: number;
-  /** How long it is shown, where the file says it. */
+  isClose: boolean;
+  /** It is the first of its track in its cluster: there is none before it. */
+  isFirst: boolean;
+  clusterMs: number;
+  /** How long it takes, where the file says it. */
   length: number | null;
   isKey: boolean;
   /** Its element and its block in `rest`. */
@@ -47,7 +52,8 @@ export class Pieces {
   /** What may go out already. */
   private safe = 0;
   private clusterMs = 0;
-  private last: Picture | null = null;
+  /** The last one of each track. */
+  private readonly last = new Map<number, Frame>();
   private readonly hasVideo: boolean;
 
   constructor(hasVideo: boolean) {
@@ -67,7 +73,7 @@ export class Pieces {
     const out = this.rest.slice(0, this.safe);
     this.rest = this.rest.slice(this.safe);
     this.at = Math.max(0, this.at - this.safe);
-    if (this.last) this.last = shifted(this.last, -this.safe);
+    this.shift(Number.NEGATIVE_INFINITY, -this.safe);
     this.safe = 0;
     return out;
   }
@@ -86,9 +92,8 @@ export class Pieces {
       if (one.size === null || stop > this.rest.byteLength) return;
       this.at = stop;
       if (one.id === TIMESTAMP) this.clusterMs = this.number(one.body, one.size);
-      else if (one.id === SIMPLE_BLOCK) this.picture({ start, stop, block: [one.body, stop], length: null, isKey: ((this.rest[one.body + 3] ?? 0) & 0x80) !== 0 });
+      else if (one.id === SIMPLE_BLOCK) this.frame({ start, stop, block: [one.body, stop], length: null, isKey: ((this.rest[one.body + 3] ?? 0) & 0x80) !== 0 });
       else if (one.id === BLOCK_GROUP) this.group(start, one.body, stop);
-      if (!this.hasVideo) this.safe = this.at;
     }
   }
 
@@ -104,36 +109,45 @@ export class Pieces {
       else if (one.id === REFERENCE_BLOCK) isKey = false;
       at = one.body + one.size;
     }
-    if (block) this.picture({ start, stop, block, length, isKey });
+    if (block) this.frame({ start, stop, block, length, isKey });
   }
 
-  private picture(found: Omit<Picture, "at" | "after">): void {
+  private frame(found: Omit<Frame, "at" | "after" | "isClose" | "isFirst" | "clusterMs">): void {
     const [body] = found.block;
-    if (this.rest[body] !== (0x80 | VIDEO_TRACK)) return;
-    const offset = (((this.rest[body + 1] ?? 0) << 24) | ((this.rest[body + 2] ?? 0) << 16)) >> 16;
-    const at = this.clusterMs + offset;
-    const { last } = this;
+    const track = (this.rest[body] ?? 0) & 0x7f;
+    const at = this.clusterMs + ((((this.rest[body + 1] ?? 0) << 24) | ((this.rest[body + 2] ?? 0) << 16)) >> 16);
+    const last = this.last.get(track);
     const after = last ? at - last.at : 0;
-    let moved = 0;
-    if (last) {
-      const close = last.length === null ? Math.max(CLOSE_MS, last.after * LIKE_BEFORE) : last.length + CLOSE_MS;
-      if (after <= close) this.safe = found.start;
-      // What went out already cannot be changed any more.
-      else if (last.start >= 0) moved = this.tellLength(last, after);
-    }
-    this.at += moved;
-    this.last = shifted({ ...found, at, after }, moved);
+    const isPicture = track === VIDEO_TRACK;
+    let close = 0;
+    if (last && last.length !== null) close = last.length + CLOSE_MS;
+    else if (last && !last.isFirst) close = Math.max(isPicture ? CLOSE_MS : 0, last.after * LIKE_BEFORE);
+    const isClose = last !== undefined && after <= close;
+    this.last.set(track, { ...found, isKey: found.isKey || !isPicture, at, after, isClose, isFirst: last?.clusterMs !== this.clusterMs, clusterMs: this.clusterMs });
+    if (last && !isClose) this.tellLength(last, after);
+    const all = [...this.last.values()];
+    if (isPicture === this.hasVideo && all.every((one) => one.isClose)) this.safe = Math.min(...all.map((one) => one.start));
   }
 
-  /** Writes to a picture how long it is shown; gives by how much longer that made the file. */
-  private tellLength({ start, stop, block, after, isKey }: Picture, length: number): number {
+  /** Writes to a frame how long it takes, unless it went out already. */
+  private tellLength({ start, stop, block, after, isKey }: Frame, length: number): void {
+    if (start < 0) return;
     const content = this.rest.slice(...block);
     content[3] = (content[3] ?? 0) & 0x0e;
     const parts = [element(BLOCK, content), element(BLOCK_DURATION, bytesOf(length, 4))];
     if (!isKey) parts.push(element(REFERENCE_BLOCK, bytesOf(-Math.max(1, after), 4)));
     const group = element(BLOCK_GROUP, join(parts));
     this.rest = join([this.rest.subarray(0, start), group, this.rest.subarray(stop)]);
-    return group.byteLength - (stop - start);
+    const by = group.byteLength - (stop - start);
+    this.at += by;
+    this.shift(stop, by);
+  }
+
+  /** What begins at `from` or later now lies so many bytes further on. */
+  private shift(from: number, by: number): void {
+    for (const [track, one] of this.last) {
+      if (one.start >= from) this.last.set(track, { ...one, start: one.start + by, stop: one.stop + by, block: [one.block[0] + by, one.block[1] + by] });
+    }
   }
 
   /** The head of the element at `at`, if all of it is there. */
@@ -157,11 +171,6 @@ export class Pieces {
     for (const byte of this.rest.subarray(at, at + length)) value = value * 256 + byte;
     return value;
   }
-}
-
-/** The same picture where everything lies so many bytes further on. */
-function shifted(picture: Picture, by: number): Picture {
-  return { ...picture, start: picture.start + by, stop: picture.stop + by, block: [picture.block[0] + by, picture.block[1] + by] };
 }
 
 function bytesOf(value: number, length: number): Uint8Array<ArrayBuffer> {
