@@ -3,6 +3,7 @@
 //   node run.mjs            all suites
 //   node run.mjs replay     only suites whose file name holds "replay"
 //   node run.mjs replay --test-name-pattern="in step"     options go to node's test runner
+//   REELAY_SOAK_MINUTES=60 node run.mjs soak              an hour of watching while it records; else left out
 // Browsers, cameras and networks in real time on a machine that others use too: up to three tests that fail are
 // tried once more, alone, and the last lines name those that passed only then. Look into every one of them.
 import { spawn } from "node:child_process";
@@ -11,6 +12,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+const soak = Number(process.env.REELAY_SOAK_MINUTES ?? 0);
 const here = dirname(fileURLToPath(import.meta.url));
 const words = process.argv.slice(2).filter((word) => !word.startsWith("--"));
 const options = process.argv.slice(2).filter((word) => word.startsWith("--"));
@@ -52,7 +54,7 @@ function run(files, options) {
     "unshare",
     [
       ...(isRoot ? ["-n"] : ["-Urn"]),
-      "timeout", "--kill-after=10", "2100",
+      "timeout", "--kill-after=10", String(2100 + 60 * soak),
       "sh", "-c", network, "sh",
       process.execPath, "--test", "--test-concurrency=1", "--test-force-exit",
       "--test-reporter=spec", "--test-reporter-destination=stdout",
@@ -75,7 +77,7 @@ function run(files, options) {
 
 const first = await run(files, options);
 const again = first.failed.filter(({ file }) => files.includes(file));
-if (first.code === 0 || again.length === 0 || again.length > 3 || again.length < first.failed.length) {
+if (first.code === 0 || soak > 0 || again.length === 0 || again.length > 3 || again.length < first.failed.length) {
   process.exit(first.code);
 }
 let code = 0;

@@ -49,7 +49,7 @@ afterEach(async (test) => {
   await Promise.all(pages.filter((page) => test?.passed === false && !page.isClosed()).map((page) => page.context().close().catch(() => {})));
 });
 
-/** Starts a browser by name. Firefox takes its colour scheme at launch. `close` never takes long. */
+/** Starts a browser by name. Firefox takes its colour scheme at launch, and other preferences. `close` never takes long. */
 export async function launch(name, options = {}) {
   const browser = await start(name, options);
   const close = browser.close.bind(browser);
@@ -58,14 +58,14 @@ export async function launch(name, options = {}) {
   return browser;
 }
 
-function start(name, { scheme = "light" } = {}) {
+function start(name, { scheme = "light", firefoxPrefs = {} } = {}) {
   if (name === "chromium") {
     return chromium.launch({ executablePath: firstOf(process.env.CHROMIUM, "/usr/lib/chromium/chromium", "/usr/bin/chromium"), args: CHROMIUM_FLAGS });
   }
   return firefox.launch({
     channel: "moz-firefox",
     executablePath: firstOf(process.env.FIREFOX, "/usr/bin/firefox-esr", "/usr/bin/firefox"),
-    firefoxUserPrefs: { ...FIREFOX_PREFS, "layout.css.prefers-color-scheme.content-override": scheme === "dark" ? 0 : 1 },
+    firefoxUserPrefs: { ...FIREFOX_PREFS, "layout.css.prefers-color-scheme.content-override": scheme === "dark" ? 0 : 1, ...firefoxPrefs },
   });
 }
 
@@ -74,14 +74,14 @@ function start(name, { scheme = "light" } = {}) {
  * `media: "synthetic"` replaces camera and microphone by a burnt-in clock and a tone; with
  * `tone: 0` there is no microphone.
  */
-export async function openPage(browser, url, { viewport = { width: 1280, height: 800 }, scheme = "light", media = "synthetic", tone = 440, touch = false, locale, userAgent } = {}) {
+export async function openPage(browser, url, { viewport = { width: 1280, height: 800 }, scheme = "light", media = "synthetic", tone = 440, fps = 30, touch = false, locale, userAgent } = {}) {
   const isFirefox = browser.browserType().name() === "firefox";
   const context = await browser.newContext(
     isFirefox
       ? { viewport, colorScheme: null, reducedMotion: null, forcedColors: null, contrast: null, ...(locale && { locale }) }
       : { viewport, colorScheme: scheme, hasTouch: touch, ...(locale && { locale }), ...(userAgent && { userAgent }) },
   );
-  await context.addInitScript(inPage, { media, tone });
+  await context.addInitScript(inPage, { media, tone, fps });
   const page = await context.newPage();
   // How the pages do on a machine that is so many times slower: REELAY_SLOW=6.
   if (!isFirefox && process.env.REELAY_SLOW) {

@@ -2,7 +2,7 @@
 // One function without outside names, because the browser gets its source.
 
 /* global window, document, navigator, HTMLImageElement, MediaStream, AudioContext, requestAnimationFrame */
-export function inPage({ media, tone }) {
+export function inPage({ media, tone, fps }) {
   const BITS = 24;
   const CELLS = BITS + 2;
 
@@ -204,8 +204,8 @@ export function inPage({ media, tone }) {
       drawClock(draw, width, height, Date.now() % 2 ** BITS);
     };
     paint();
-    const timer = window.setInterval(paint, 1000 / 30);
-    const [track] = canvas.captureStream(30).getVideoTracks();
+    const timer = window.setInterval(paint, 1000 / fps);
+    const [track] = canvas.captureStream(fps).getVideoTracks();
     const stop = track.stop.bind(track);
     track.stop = () => {
       window.clearInterval(timer);

@@ -3,8 +3,12 @@ import { openPage } from "./browsers.mjs";
 import { until } from "./wait.mjs";
 
 /** Opens a room in a page of its own, turns the devices on and joins. Without a name: as a token has it. */
-export async function enter(browser, base, room, name, { fragment = "", ...options } = {}) {
-  const page = await openPage(browser, `${base}/r/${encodeURIComponent(room)}${fragment}`, options);
+export async function enter(browser, base, room, name, { fragment = "", prepare, ...options } = {}) {
+  const page = await openPage(browser, null, options);
+  if (prepare) {
+    await page.addInitScript(prepare);
+  }
+  await page.goto(`${base}/r/${encodeURIComponent(room)}${fragment}`, { waitUntil: "load" });
   const field = page.getByRole("textbox", { name: "Your name" });
   await page.getByRole("button", { name: /^(Join|Agree and join)|^Turn on camera/ }).first().waitFor();
   if (name !== null) {

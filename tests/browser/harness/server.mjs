@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { until } from "./wait.mjs";
 
 export const root = join(dirname(fileURLToPath(import.meta.url)), "../../..");
-const binary = process.env.REELAY_BINARY ?? join(root, "target/debug/reelay");
+export const binary = process.env.REELAY_BINARY ?? join(root, "target/debug/reelay");
 // From the folder, so that a changed page needs no new build of the server.
 const pages = join(root, "web/dist");
 const alive = new Set();
