@@ -20,6 +20,7 @@ import { loadCaptions, loadEvents, loadManifest, LoadError } from "../../client/
 import type { Clip, Failure, Happened } from "../../client/replay/load.ts";
 import { chatAt, isGrowing, lanes, lengthOf, silences, spots, stops } from "../../client/replay/model.ts";
 import type { Manifest, ManifestFile, RecordedEvent, Span } from "../../client/replay/model.ts";
+import { Single } from "../../client/replay/single.ts";
 import { isEmbedded } from "../../client/server.ts";
 import { parseSpan } from "../../client/replay/when.ts";
 import { duration } from "../../words/format.ts";
@@ -91,6 +92,7 @@ export class ReelayPlayer extends ReElement {
   private stopAt: number | null = null;
   private isPlaced = false;
   private happened: Happened = { events: [], next: 0 };
+  private refreshing = new Single();
 
   constructor() {
     super();
@@ -195,7 +197,12 @@ export class ReelayPlayer extends ReElement {
     this.layout = isSame || lane === null ? "screen" : "pinned";
   }
 
-  async refresh(): Promise<void> {
+  /** Asks what is new; over a slow line one question at a time. */
+  refresh(): Promise<void> {
+    return this.refreshing.run(this.recording, () => this.reload());
+  }
+
+  private async reload(): Promise<void> {
     const signal = this.connected;
     const id = this.recording;
     // Whoever gave the span has to ask for it again.
