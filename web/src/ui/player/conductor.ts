@@ -1,36 +1,12 @@
 // Plays the files of a recording as one: loads what is near, starts and stops it in time, seeks all together, and
 // carries out what `Sync` decides. Owns the media elements' playback, not their place on the page.
 import { endOf } from "../../client/replay/model.ts";
-import type { ManifestFile } from "../../client/replay/model.ts";
 import { LOOK_MS, median, PATIENCE, Sync } from "../../client/replay/sync.ts";
 import type { Member } from "../../client/replay/sync.ts";
 import { Growing } from "./growing.ts";
+import { isReady, keyOf, place, positionOf, unload } from "./playing.ts";
+import type { Part, Playing } from "./playing.ts";
 import { settled } from "./settle.ts";
-
-/** One file and the element that plays it. */
-export interface Part {
-  file: ManifestFile;
-  url: string;
-  media: HTMLMediaElement;
-  /** Where its clusters are listed while it grows; null for a closed file. */
-  indexUrl: string | null;
-  /** Never heard: its sound comes from another element. */
-  isSilent: boolean;
-}
-
-interface Playing extends Part {
-  /** The element has the file's address. */
-  isLoaded: boolean;
-  /** The file cannot be played at all. */
-  isBroken: boolean;
-  /** The server was not there; tried again at this time. */
-  retryAt: number | null;
-  /** It was started at its first frame and has not been looked at since. */
-  isFresh: boolean;
-  /** Feeds the element while the file grows. */
-  growing: Growing | null;
-  life: AbortController;
-}
 
 /** What the conductor tells: the events of a media element, and `re-broken`, `re-expired`, `re-blocked`. */
 export type Tell = (name: string, detail?: unknown) => void;
@@ -448,32 +424,4 @@ export class Conductor {
     this.waiting = waiting;
     if (waiting) this.tell("waiting");
   }
-}
-
-function keyOf(part: Playing): string {
-  return `${part.file.file}/${part.media.localName}`;
-}
-
-function positionOf(part: Playing): number {
-  return part.file.offset_ms + part.media.currentTime * 1000;
-}
-
-function isReady(part: Playing): boolean {
-  return part.isLoaded && !part.media.seeking && part.media.readyState >= 3 && !part.media.ended;
-}
-
-function place(part: Playing, at: number): void {
-  const seconds = Math.max(0, (at - part.file.offset_ms) / 1000);
-  if (part.growing) part.growing.seek(seconds);
-  else part.media.currentTime = seconds;
-}
-
-function unload(part: Playing): void {
-  part.isLoaded = false;
-  part.retryAt = null;
-  part.growing?.close();
-  part.growing = null;
-  part.media.pause();
-  part.media.removeAttribute("src");
-  part.media.load();
 }

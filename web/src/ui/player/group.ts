@@ -11,7 +11,7 @@ import { icon } from "../elements/icon.ts";
 import { fit } from "../layout.ts";
 import type { Size } from "../layout.ts";
 import { Conductor } from "./conductor.ts";
-import type { Part } from "./conductor.ts";
+import type { Part } from "./playing.ts";
 import { stylesOfGroup } from "./group-style.ts";
 import { arrange, people } from "./scene.ts";
 import type { Face, Layout } from "./scene.ts";
