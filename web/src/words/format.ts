@@ -50,3 +50,12 @@ export function list(items: readonly string[]): string {
 export function locale(): string {
   return language() === "zh" ? "zh-CN" : "en-GB";
 }
+
+/** What people of this page call a language. */
+export function languageName(code: string): string {
+  try {
+    return new Intl.DisplayNames([language()], { type: "language" }).of(code) ?? code;
+  } catch {
+    return code;
+  }
+}

@@ -23,7 +23,7 @@ import type { Manifest, ManifestFile, RecordedEvent, Span } from "../../client/r
 import { Single } from "../../client/replay/single.ts";
 import { isEmbedded } from "../../client/server.ts";
 import { parseSpan } from "../../client/replay/when.ts";
-import { duration } from "../../words/format.ts";
+import { duration, languageName } from "../../words/format.ts";
 import { language } from "../../words/index.ts";
 import { announce } from "../announce.ts";
 import { base, ReElement } from "../base.ts";
@@ -486,15 +486,6 @@ export class ReelayPlayer extends ReElement {
   }
 
   static override styles = [base, stylesOfPlayer];
-}
-
-/** What people of this page call a language. */
-function languageName(code: string): string {
-  try {
-    return new Intl.DisplayNames([language()], { type: "language" }).of(code) ?? code;
-  } catch {
-    return code;
-  }
 }
 
 customElements.define("reelay-player", ReelayPlayer);
