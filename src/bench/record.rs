@@ -1,4 +1,5 @@
-//! Many publishers, recorded: what a recorded packet costs, beside the same packets that are only received.
+//! Many publishers, recorded: what a recorded packet costs, beside the same packets that are only received. Both servers run
+//! at the same time: a thread that has a machine to itself needs less time for the same work than one among others.
 
 use std::path::Path;
 use std::sync::atomic::Ordering;
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::numbers::us_per;
-use super::process::Process;
+use super::process::{Process, Usage};
 use super::seat::Shared;
 use super::source::Sources;
 
@@ -22,7 +23,7 @@ pub struct RecordReport {
     pub packets: u64,
     /// CPU of the server per packet in, with recording.
     pub us_per_packet: f64,
-    /// The same without recording: receiving alone.
+    /// The same at the same time on a server that does not record: receiving alone.
     pub receiving_us_per_packet: f64,
     /// One by the other.
     pub times_receiving: f64,
@@ -38,12 +39,16 @@ pub struct RecordReport {
     pub close_ms: u64,
 }
 
-struct Run {
-    cpu: Duration,
+/// A server and those who publish to it.
+struct Side {
+    process: Process,
+    sources: Sources,
+}
+
+/// What a server used so far, and for how many packets.
+struct Reading {
+    usage: Usage,
     packets: u64,
-    resident_bytes: u64,
-    files: Files,
-    close: Duration,
 }
 
 #[derive(Default)]
@@ -53,56 +58,70 @@ struct Files {
     open: usize,
 }
 
-/// Measures `publishers` publishers for `duration`, first without and then with recording.
+/// Measures `publishers` publishers that are recorded for `duration`, beside as many that are not.
 ///
 /// # Errors
 /// When a server does not start, or somebody cannot join.
 pub fn record(publishers: usize, duration: Duration) -> anyhow::Result<RecordReport> {
-    let without = run(publishers, duration, "off")?;
-    let with = run(publishers, duration, "auto")?;
-    let us_per_packet = us_per(with.cpu, with.packets);
-    let receiving_us_per_packet = us_per(without.cpu, without.packets);
+    let plain = Side::start(publishers, "off")?;
+    let recorded = Side::start(publishers, "auto")?;
+    std::thread::sleep(SETTLE);
+    let before = (plain.read()?, recorded.read()?);
+    std::thread::sleep(duration);
+    let after = (plain.read()?, recorded.read()?);
+    plain.stop()?;
+    let (files, close) = recorded.stop()?;
+    let receiving_us_per_packet = after.0.us_per_packet_since(&before.0);
+    let us_per_packet = after.1.us_per_packet_since(&before.1);
     Ok(RecordReport {
         publishers,
         seconds: duration.as_secs_f64(),
-        packets: with.packets,
+        packets: after.1.packets - before.1.packets,
         us_per_packet,
         receiving_us_per_packet,
         times_receiving: if receiving_us_per_packet > 0.0 { us_per_packet / receiving_us_per_packet } else { 0.0 },
-        resident_bytes: with.resident_bytes,
-        files: with.files.closed,
-        file_bytes: with.files.bytes,
-        open_files: with.files.open,
-        close_ms: with.close.as_millis() as u64,
+        resident_bytes: after.1.usage.resident_bytes,
+        files: files.closed,
+        file_bytes: files.bytes,
+        open_files: files.open,
+        close_ms: close.as_millis() as u64,
     })
 }
 
-fn run(publishers: usize, duration: Duration, recording: &str) -> anyhow::Result<Run> {
-    let mut process = Process::start(&[
-        ("recording.start", recording.into()),
-        ("recording.consent", "notice".into()),
-        ("limits.rooms", (publishers + 1).to_string()),
-    ])?;
-    let shared = Shared::new(process.media)?;
-    let url = |n: usize| process.url(&format!("/whip/bench-{}/camera-{n}", n / PER_ROOM));
-    let urls = (0..publishers).map(url).collect::<anyhow::Result<Vec<_>>>()?;
-    let mut sources = Sources::join(shared, urls, Instant::now())?;
-    std::thread::sleep(SETTLE);
-    let (before, sent_before) = (process.usage()?, sources.sent.load(Ordering::Relaxed));
-    std::thread::sleep(duration);
-    let (after, sent_after) = (process.usage()?, sources.sent.load(Ordering::Relaxed));
-    let stopping = Instant::now();
-    process.stop()?;
-    let close = stopping.elapsed();
-    // The server is gone before its publishers: what they say about that is no news.
-    let _ = sources.stop();
-    Ok(Run {
-        cpu: after.cpu.saturating_sub(before.cpu),
-        packets: sent_after - sent_before,
-        resident_bytes: after.resident_bytes,
-        files: files_in(&process.recordings()),
-        close,
-    })
+impl Side {
+    /// `recording` is how recordings start there.
+    fn start(publishers: usize, recording: &str) -> anyhow::Result<Self> {
+        let process = Process::start(&[
+            ("recording.start", recording.into()),
+            ("recording.consent", "notice".into()),
+            ("limits.rooms", (publishers + 1).to_string()),
+        ])?;
+        let shared = Shared::new(process.media)?;
+        let url = |n: usize| process.url(&format!("/whip/bench-{}/camera-{n}", n / PER_ROOM));
+        let urls = (0..publishers).map(url).collect::<anyhow::Result<Vec<_>>>()?;
+        let sources = Sources::join(shared, urls, Instant::now())?;
+        Ok(Self { process, sources })
+    }
+
+    fn read(&self) -> anyhow::Result<Reading> {
+        Ok(Reading { usage: self.process.usage()?, packets: self.sources.sent.load(Ordering::Relaxed) })
+    }
+
+    /// Gives the files, and how long closing them took.
+    fn stop(mut self) -> anyhow::Result<(Files, Duration)> {
+        let stopping = Instant::now();
+        self.process.stop()?;
+        let close = stopping.elapsed();
+        // The server is gone before its publishers: what they say about that is no news.
+        let _ = self.sources.stop();
+        Ok((files_in(&self.process.recordings()), close))
+    }
+}
+
+impl Reading {
+    fn us_per_packet_since(&self, before: &Self) -> f64 {
+        us_per(self.usage.cpu.saturating_sub(before.usage.cpu), self.packets - before.packets)
+    }
 }
 
 fn files_in(folder: &Path) -> Files {

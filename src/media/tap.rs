@@ -58,7 +58,7 @@ pub struct TapPacket {
     pub arrival: Instant,
     /// ssrc-audio-level (RFC 6464): 0 loudest to 127 silent, in −dBov; `None` when not negotiated.
     pub audio_level: Option<u8>,
-    /// The payload after the RTP header, without padding, in an allocation of its own size.
+    /// The payload after the RTP header, without padding; its neighbours in memory are of the same track.
     pub payload: Bytes,
 }
 

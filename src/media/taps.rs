@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use reelay_signaling::{Kind, TrackId};
 
 use crate::rtp::{av1, vp8, vp9};
@@ -33,6 +33,8 @@ enum Early {
 
 struct TapState {
     tap: Tap,
+    /// Payloads are copied into one allocation after the other: an own one for each would cost more than its bytes.
+    slab: BytesMut,
     /// The layer that goes out.
     layer: Option<u8>,
     sent: Layers,
@@ -45,7 +47,8 @@ impl Taps {
     /// Attaches a tap; the one before it on this track is gone. Returns false when it begins in the middle of the track.
     pub fn insert(&mut self, track: TrackId, tap: Tap, from: TapFrom) -> bool {
         let opening = self.openings.remove(&track).filter(|_| from == TapFrom::FirstPacket);
-        let state = TapState { tap, layer: None, sent: Layers::default(), began: None, asked: None };
+        let state =
+            TapState { tap, slab: BytesMut::new(), layer: None, sent: Layers::default(), began: None, asked: None };
         self.by_track.insert(track.clone(), state);
         let items = opening.map(|opening| opening.items).unwrap_or_default();
         let is_from_start = !items.is_empty();
@@ -97,7 +100,7 @@ impl Taps {
                 wish = Some(best);
             }
         }
-        if state.layer == Some(layer) && !state.tap.send(TapItem::Packet(copied(packet))) {
+        if state.layer == Some(layer) && !state.tap.send(TapItem::Packet(copied(packet, &mut state.slab))) {
             // The recorder is gone.
             self.by_track.remove(&packet.track);
         }
@@ -153,7 +156,12 @@ impl Opening {
     }
 }
 
-fn copied(packet: &InboundPacket) -> TapPacket {
+fn copied(packet: &InboundPacket, slab: &mut BytesMut) -> TapPacket {
+    // A slice of the datagram would pin the buffer that it was read into.
+    if slab.capacity() < packet.payload.len() {
+        *slab = BytesMut::with_capacity(SLAB_BYTES.max(packet.payload.len()));
+    }
+    slab.extend_from_slice(&packet.payload);
     TapPacket {
         kind: packet.codec.kind(),
         codec: packet.codec,
@@ -163,8 +171,7 @@ fn copied(packet: &InboundPacket) -> TapPacket {
         marker: packet.marker,
         arrival: packet.arrival,
         audio_level: packet.audio_level,
-        // A queue of slices would pin the buffers that they were cut from.
-        payload: Bytes::copy_from_slice(&packet.payload),
+        payload: slab.split().freeze(),
     }
 }
 
@@ -182,6 +189,7 @@ pub(super) fn starts_keyframe(codec: Codec, payload: &[u8]) -> bool {
 const OPENING: Duration = Duration::from_secs(1);
 const OPENING_BYTES: usize = 2 * 1024 * 1024;
 const OPENING_ITEM_BYTES: usize = 64;
+const SLAB_BYTES: usize = 16 * 1024;
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 #[cfg(test)]

@@ -361,14 +361,19 @@ struct LowestOf {
     span_us: i64,
     /// Time and value; values rise from front to back.
     rising: VecDeque<(i64, f64)>,
+    /// Until when, and down to which value, nothing changes: most packets need not look into the queue.
+    quiet: Option<(i64, f64)>,
 }
 
 impl LowestOf {
     fn last(span_us: i64) -> Self {
-        Self { span_us, rising: VecDeque::new() }
+        Self { span_us, rising: VecDeque::new(), quiet: None }
     }
 
     fn add(&mut self, at_us: i64, value: f64) {
+        if self.quiet.is_some_and(|(until_us, lowest)| at_us < until_us && value > lowest) {
+            return;
+        }
         while self.rising.front().is_some_and(|(at, _)| at_us - at > self.span_us) {
             self.rising.pop_front();
         }
@@ -380,6 +385,9 @@ impl LowestOf {
         if self.rising.back().is_none_or(|(at, _)| at_us - at >= step) {
             self.rising.push_back((at_us, value));
         }
+        let (front, back) = (self.rising.front(), self.rising.back());
+        self.quiet =
+            front.zip(back).map(|((first, _), (last, lowest))| ((first + self.span_us).min(last + step), *lowest));
     }
 
     fn lowest_since(&self, since_us: i64) -> Option<f64> {
@@ -392,6 +400,7 @@ impl LowestOf {
 
     fn clear(&mut self) {
         self.rising.clear();
+        self.quiet = None;
     }
 }
 

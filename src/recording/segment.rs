@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use metrics::Counter;
 use reelay_signaling::Kind;
 
 use super::feed::Feed;
@@ -36,6 +37,7 @@ pub struct Segment {
     sync: Option<SyncHandle>,
     counts: Counts,
     gaps_told: usize,
+    written: Counter,
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +83,7 @@ impl Segment {
             sync: None,
             counts: Counts::default(),
             gaps_told: 0,
+            written: metrics::counter!("recording_bytes_written_total"),
         }
     }
 
@@ -101,7 +104,7 @@ impl Segment {
         let bytes = |segment: &Self| segment.file.as_ref().map_or(0, |file| file.stats().bytes);
         let before = bytes(self);
         let result = self.try_write(storage, date_ms);
-        metrics::counter!("recording_bytes_written_total").increment(bytes(self).saturating_sub(before));
+        self.written.increment(bytes(self).saturating_sub(before));
         if result.is_err() {
             self.counts.write_errors += 1;
             metrics::counter!("recording_write_errors_total").increment(1);

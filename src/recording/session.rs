@@ -176,6 +176,25 @@ impl Running {
         }
     }
 
+    /// Items of one tap, each with its time.
+    pub fn on_items<'a>(
+        &mut self,
+        shared: &Shared,
+        key: &(ParticipantId, Source),
+        mut items: impl Iterator<Item = (Instant, &'a mut TapItem)>,
+    ) {
+        loop {
+            let refused = match self.sources.get_mut(key).and_then(|source| source.segment.as_mut()) {
+                Some(open) => {
+                    items.find_map(|(now, item)| open.feed.on_item(now, item).is_err().then_some((now, item)))
+                }
+                None => items.next(),
+            };
+            let Some((now, item)) = refused else { return };
+            self.on_first_item(shared, now, key, item);
+        }
+    }
+
     /// Gives an item to the file that is open, if one is.
     fn feed(
         &mut self,
@@ -186,11 +205,8 @@ impl Running {
         Some(self.sources.get_mut(key)?.segment.as_mut()?.feed.on_item(now, item))
     }
 
-    /// An item of a tap.
-    pub fn on_item(&mut self, shared: &Shared, now: Instant, key: &(ParticipantId, Source), item: &mut TapItem) {
-        if self.feed(now, key, item) == Some(Ok(())) {
-            return;
-        }
+    /// An item for which no file is open, or none that can take it.
+    fn on_first_item(&mut self, shared: &Shared, now: Instant, key: &(ParticipantId, Source), item: &mut TapItem) {
         let TapItem::Packet(packet) = &*item else { return };
         let codec = packet.codec;
         if !self.sources.contains_key(key) {

@@ -113,12 +113,17 @@ impl Order {
         if is_latest {
             self.latest = Some((time, packet.arrival));
         }
-        self.bytes += packet.payload.len() + PACKET_OVERHEAD;
-        let starts_keyframe = self.codec != Codec::Opus
-            && assemble::shape(self.codec, &packet.payload, packet.marker, false)
-                .is_some_and(|shape| shape.is_keyframe);
         let (marker, level) = (packet.marker, packet.level);
-        let waiting = Waiting { time, level, marker, starts_keyframe, payload: packet.payload };
+        let mut waiting = Waiting { time, level, marker, starts_keyframe: false, payload: packet.payload };
+        if self.next == Some(seq) && self.waiting.is_empty() {
+            self.next = Some(seq + 1);
+            self.take(waiting);
+            self.forget_holes();
+            return Some(time);
+        }
+        waiting.starts_keyframe = self.codec != Codec::Opus
+            && assemble::shape(self.codec, &waiting.payload, marker, false).is_some_and(|shape| shape.is_keyframe);
+        self.bytes += waiting.payload.len() + PACKET_OVERHEAD;
         self.waiting.insert(seq, waiting);
         self.advance(packet.arrival, false);
         Some(time)
@@ -271,7 +276,11 @@ impl Order {
             let Some(target) = self.end_of_hole(next, now, is_end) else { break };
             self.skip_to(next, target);
         }
-        // Kept for a while behind us, to tell late packets from duplicates.
+        self.forget_holes();
+    }
+
+    /// They are kept for a while behind us, to tell late packets from duplicates.
+    fn forget_holes(&mut self) {
         if let Some(next) = self.next {
             self.holes.retain(|hole| hole.to > next - RESTART_DISTANCE);
         }

@@ -58,6 +58,8 @@ pub struct Worker {
     heard: Instant,
     /// Taken from the queue and to be heard next: it came after an input that is to be done first.
     next_item: Option<TapMessage>,
+    /// Room for what is heard at a time.
+    batch: Vec<TapMessage>,
 }
 
 impl Worker {
@@ -80,6 +82,7 @@ impl Worker {
             disk: None,
             is_stopping: false,
             next_item: None,
+            batch: Vec::new(),
         }
     }
 
@@ -114,17 +117,27 @@ impl Worker {
     /// Takes what is in the queue, for one tick at most.
     fn hear_all(&mut self, taps: &Receiver<TapMessage>) {
         let until = Instant::now() + TICK;
+        let mut batch = std::mem::take(&mut self.batch);
         loop {
             let now = Instant::now();
-            let Some((key, mut item)) = self.next_item.take().or_else(|| taps.try_recv().ok()) else {
+            batch.extend(self.next_item.take().into_iter().chain(taps.try_iter()).take(BATCH));
+            let is_all = batch.len() < BATCH;
+            // One file after the other, so that what it needs is at hand: half of what a packet costs is waiting for memory.
+            batch.sort_by_key(|(key, _)| *key);
+            let since = self.heard;
+            for of_one in batch.chunk_by_mut(|(a, _), (b, _)| a == b) {
+                let heard = self.hear(now, since, of_one);
+                self.heard = self.heard.max(heard);
+            }
+            batch.clear();
+            if is_all {
                 self.heard = now;
-                return;
-            };
-            self.hear(now, key, &mut item);
-            if now >= until {
-                return;
+            }
+            if is_all || now >= until {
+                break;
             }
         }
+        self.batch = batch;
     }
 
     fn drain_inputs(&mut self, inputs: &Receiver<Message>, taps: &Receiver<TapMessage>) {
@@ -159,27 +172,37 @@ impl Worker {
     /// What arrived before `at` belongs into the files, though it is still in the queue.
     fn drain_taps(&mut self, taps: &Receiver<TapMessage>, at: Instant) {
         let until = Instant::now() + DRAIN_AT_MOST;
-        while let Some((key, mut item)) = self.next_item.take().or_else(|| taps.try_recv().ok()) {
+        while let Some(message) = self.next_item.take().or_else(|| taps.try_recv().ok()) {
             let now = Instant::now();
-            if let TapItem::Packet(packet) = &item
+            if let (_, TapItem::Packet(packet)) = &message
                 && (at..=now).contains(&packet.arrival)
             {
-                self.next_item = Some((key, item));
+                self.next_item = Some(message);
                 return;
             }
-            self.hear(now, key, &mut item);
+            self.heard = self.hear(now, self.heard, &mut [message]);
             if now > until {
                 return;
             }
         }
     }
 
-    /// Takes an item as of the time that it belongs to, which is the present unless the disk kept us waiting.
-    fn hear(&mut self, now: Instant, key: TapKey, item: &mut TapItem) {
-        if let TapItem::Packet(packet) = item {
-            self.heard = self.heard.max(packet.arrival.min(now));
-        }
-        self.on_item(self.heard, key, item);
+    /// Takes items of one tap, each as of the time that it belongs to, which is the present unless the disk kept us waiting.
+    /// Gives the time of the last.
+    fn hear(&mut self, now: Instant, mut heard: Instant, items: &mut [TapMessage]) -> Instant {
+        let of_tap = items.first().and_then(|(key, _)| self.taps.get(key));
+        let Some((session, source, budget)) = of_tap else { return heard };
+        budget.release(items.iter().map(|(_, item)| item.cost()).sum());
+        let Some(running) = self.running.get_mut(session) else { return heard };
+        let items = items.iter_mut().map(|(_, item)| {
+            if let TapItem::Packet(packet) = item {
+                heard = heard.max(packet.arrival.min(now));
+            }
+            self.captures.item(heard, *session, source, item);
+            (heard, item)
+        });
+        running.on_items(&self.shared, source, items);
+        heard
     }
 
     /// The disk answers again. Rooms were told that it did not; now they hear how it is.
@@ -351,20 +374,11 @@ impl Worker {
         self.taps.retain(|_, (of, key, _)| (*of, &*key) != (session, source));
     }
 
-    fn on_item(&mut self, now: Instant, key: TapKey, item: &mut TapItem) {
-        let Some((session, source, budget)) = self.taps.get(&key) else { return };
-        budget.release(item.cost());
-        self.captures.item(now, *session, source, item);
-        if let Some(running) = self.running.get_mut(session) {
-            running.on_item(&self.shared, now, source, item);
-        }
-    }
-
-    /// The same by its source, when a capture is replayed.
+    /// One item by its source, when a capture is replayed.
     pub(super) fn on_item_of(&mut self, now: Instant, source: &SourceKey, item: &mut TapItem) {
         let session = self.by_source.keys().find(|(_, of)| of == source).map(|(session, _)| *session);
         if let Some(running) = session.and_then(|session| self.running.get_mut(&session)) {
-            running.on_item(&self.shared, now, source, item);
+            running.on_items(&self.shared, source, std::iter::once((now, item)));
         }
     }
 
@@ -522,10 +536,12 @@ impl Worker {
 }
 
 /// How often media is taken and files are looked at.
-const TICK: Duration = Duration::from_millis(40);
+const TICK: Duration = Duration::from_millis(50);
 const SECOND: Duration = Duration::from_secs(1);
 /// How often, in seconds, the manifest of a recording that runs is brought up to date.
 const PUBLISH_EVERY: u64 = 10;
+/// So many items are heard before the clock is read again.
+const BATCH: usize = 1024;
 const DRAIN_AT_MOST: Duration = Duration::from_secs(2);
 
 #[cfg(test)]
