@@ -92,7 +92,8 @@ export class ReelayPlayer extends ReElement {
   private stopAt: number | null = null;
   private isPlaced = false;
   private happened: Happened = { events: [], next: 0 };
-  private refreshing = new Single();
+  /** Over a slow line the timer's questions would pile up. */
+  private looking = new Single();
 
   constructor() {
     super();
@@ -125,7 +126,7 @@ export class ReelayPlayer extends ReElement {
     const timer = setInterval(() => {
       // A media element that gets nothing tries again for a long time before it says so: the server is asked why.
       const isStarved = (this.group?.readyState ?? 4) < 3;
-      if (this.manifest ? isGrowing(this.manifest.state) || this.manifest.state === "repairing" || this.trouble?.kind === "offline" || isStarved : this.failure === "offline") this.refresh();
+      if (this.manifest ? isGrowing(this.manifest.state) || this.manifest.state === "repairing" || this.trouble?.kind === "offline" || isStarved : this.failure === "offline") void this.looking.run(this.recording, () => this.refresh());
     }, REFRESH_MS);
     let waits = 0;
     const watch = setInterval(() => {
@@ -197,12 +198,8 @@ export class ReelayPlayer extends ReElement {
     this.layout = isSame || lane === null ? "screen" : "pinned";
   }
 
-  /** Asks what is new; over a slow line one question at a time. */
-  refresh(): Promise<void> {
-    return this.refreshing.run(this.recording, () => this.reload());
-  }
-
-  private async reload(): Promise<void> {
+  /** Asks what is new: always, because whoever calls this has just changed something. */
+  async refresh(): Promise<void> {
     const signal = this.connected;
     const id = this.recording;
     // Whoever gave the span has to ask for it again.
