@@ -9,7 +9,7 @@ use reelay_signaling::Kind;
 use crate::rtp::NtpTime;
 
 /// Both streams of one sender, so that they share one wall clock.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct SenderClock {
     lines: [Option<Line>; 2],
     ntp_base: Option<NtpTime>,
@@ -34,7 +34,7 @@ pub struct ClockCounters {
     pub av_offset_max_us: u64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Line {
     first_arrival_us: i64,
     packets: u32,
@@ -276,7 +276,7 @@ impl Line {
 }
 
 /// The sender's wall clock as a line over its RTP time, from the reports of the last minute.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Fit {
     points: VecDeque<(i64, i64)>,
     suspects: Vec<(i64, i64)>,
@@ -356,7 +356,7 @@ impl Fit {
 }
 
 /// The lowest value of a time that ends now.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct LowestOf {
     span_us: i64,
     /// Time and value; values rise from front to back.

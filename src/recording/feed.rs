@@ -18,7 +18,7 @@ use crate::rtp::{
 };
 
 /// What goes into one file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Feed {
     shape: Shape,
     limits: OrderLimits,
@@ -56,7 +56,7 @@ pub struct FeedCounters {
     pub freeze_max_us: i64,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Track {
     stream: Option<Stream>,
     /// The SSRC before, for its stragglers.
@@ -77,14 +77,14 @@ struct Track {
     past: OrderCounters,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Waiting {
     frame: Frame,
     /// The first one after frames were lost that others needed.
     ends_freeze: bool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Stream {
     ssrc: u32,
     epoch: u32,

@@ -1,7 +1,7 @@
 //! When to ask a publisher for a keyframe: at once when nothing can be shown without one, else by what it costs. Pure.
 
 /// Decides for one video track.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct KeyframePolicy {
     asked_us: Option<i64>,
     /// Requests since the last keyframe.

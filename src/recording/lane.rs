@@ -42,7 +42,7 @@ pub enum Flow {
 }
 
 /// The blocks of one track.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Line {
     /// Audio or video.
     pub kind: Kind,

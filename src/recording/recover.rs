@@ -21,9 +21,11 @@ use super::events::{self, MachineClock, WallClock};
 use super::hash;
 use super::manifest::{AudioInfo, Manifest, SegmentEntry, VideoInfo, parse_file_name};
 use super::repair::{self, Outcome, RepairError, RepairReport};
+use super::segment;
 use super::storage::{Storage, StorageError};
 use super::store;
 use crate::webm;
+use crate::webm::layout::FIRST_CLUSTER_AT;
 
 mod later;
 mod lost;
@@ -80,6 +82,7 @@ enum Found {
 
 impl Work {
     fn look(&self, folder: &Path, id: &RecordingId, updates: &UnboundedSender<Update>) -> io::Result<Found> {
+        self.take_drafts(folder)?;
         let files = ours(folder)?;
         let parts;
         let manifest = match store::read_manifest(folder) {
@@ -119,6 +122,28 @@ impl Work {
         };
         self.repair(folder, manifest, &parts, updates)?;
         Ok(Found::Unhashed)
+    }
+
+    /// A draft becomes the file that had not begun; where that had, it is of no more use.
+    fn take_drafts(&self, folder: &Path) -> io::Result<()> {
+        for draft in fs::read_dir(folder)?.flatten().map(|item| item.path()) {
+            let whole = webm::final_path(&draft);
+            let file = whole.with_extension("webm");
+            let is_ours = |name: &str| parse_file_name(name).is_some();
+            if whole.extension().is_none_or(|name| name != segment::DRAFT)
+                || !file.file_name().and_then(|name| name.to_str()).is_some_and(is_ours)
+            {
+                continue;
+            }
+            let part = webm::part_path(&file);
+            let has_media = |path: &Path| fs::metadata(path).is_ok_and(|file| file.len() > FIRST_CLUSTER_AT);
+            if webm::is_part(&draft) || has_media(&file) || has_media(&part) {
+                self.storage.remove(&draft)?;
+            } else {
+                self.storage.rename(&draft, &part)?;
+            }
+        }
+        Ok(())
     }
 
     fn repair(

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use metrics::Counter;
 use reelay_signaling::Kind;
@@ -19,7 +19,7 @@ use super::manifest::{AudioInfo, Gap, SegmentEntry, VideoInfo};
 use super::report::Report;
 use super::storage::{Storage, StorageError, StorageFile};
 use crate::rtp::Codec;
-use crate::webm::{AudioTrack, Header, VideoCodec, VideoTrack};
+use crate::webm::{AudioTrack, Header, VideoCodec, VideoTrack, index, part_path};
 
 /// A file that grows.
 pub struct Segment {
@@ -38,6 +38,8 @@ pub struct Segment {
     counts: Counts,
     gaps_told: usize,
     written: Counter,
+    /// When what it holds was last kept as a draft.
+    drafted: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +86,7 @@ impl Segment {
             counts: Counts::default(),
             gaps_told: 0,
             written: metrics::counter!("recording_bytes_written_total"),
+            drafted: None,
         }
     }
 
@@ -110,6 +113,32 @@ impl Segment {
             metrics::counter!("recording_write_errors_total").increment(1);
         }
         result
+    }
+
+    /// What it holds so far, now and then while it has not begun: its first frames wait until the sender's clock is known,
+    /// and a kill of the process would leave nothing of them. `None` when there is nothing to keep.
+    pub fn draft(&mut self, now: Instant) -> Option<Self> {
+        let is_due = self.drafted.is_none_or(|at| now.saturating_duration_since(at) >= DRAFT_EVERY);
+        if !is_due || self.file.is_some() || !self.backlog.is_empty() {
+            return None;
+        }
+        self.drafted = Some(now);
+        let mut draft = Self::new(self.feed.clone(), self.entry.clone(), Path::new(""), self.channels);
+        draft.path = draft_path(&self.path);
+        draft.feed.finish(now);
+        draft.settle().then_some(draft)
+    }
+
+    /// Puts a draft where the start after a crash finds it, as a whole. `date_ms` as for [`write`](Self::write).
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn keep(mut self, storage: &Arc<dyn Storage>, date_ms: i64) -> Result<(), StorageError> {
+        let part = part_path(&self.path);
+        storage.remove(&part)?;
+        self.try_write(storage, date_ms)?;
+        storage.remove(&index::path_of(&self.path))?;
+        Ok(storage.rename(&part, &self.path)?)
     }
 
     /// True once a block is on its way to the disk.
@@ -255,7 +284,13 @@ impl Segment {
         let levels = self.levels.finish();
         let mut jobs = Vec::new();
         match self.file.take().map(SegmentFile::close) {
-            None | Some(Ok(None)) => ended = Ended::Empty,
+            None | Some(Ok(None)) => {
+                ended = Ended::Empty;
+                // What could not be written stays in it.
+                if self.backlog.is_empty() {
+                    self.remove_draft(&**storage);
+                }
+            }
             Some(Ok(Some(closed))) => {
                 self.entry.duration_ms = closed.duration_ms;
                 self.entry.bytes = closed.bytes;
@@ -331,6 +366,7 @@ impl Segment {
             self.backlog.pop_front();
         }
         file.flush()?;
+        self.remove_draft(&**storage);
         Ok(())
     }
 
@@ -348,9 +384,21 @@ impl Segment {
         Ok(())
     }
 
+    /// What it held is in the file. A draft that stays is removed by the next start.
+    fn remove_draft(&mut self, storage: &dyn Storage) {
+        if self.drafted.take().is_some() {
+            let _ = storage.remove(&draft_path(&self.path));
+        }
+    }
+
     fn levels_path(&self) -> PathBuf {
         self.path.with_extension("levels")
     }
+}
+
+/// What a file holds that has not begun.
+pub fn draft_path(path: &Path) -> PathBuf {
+    path.with_extension(DRAFT)
 }
 
 fn video_codec(codec: Codec) -> Option<VideoCodec> {
@@ -362,6 +410,8 @@ fn video_codec(codec: Codec) -> Option<VideoCodec> {
     }
 }
 
+/// In place of `webm`.
+pub const DRAFT: &str = "draft";
 /// How much waits for a disk that refuses.
 const MAX_BACKLOG: usize = 8 << 20;
 /// A hole that ends so long before what is written does not grow any more.
@@ -369,3 +419,4 @@ const SETTLED_MS: u64 = 1_000;
 /// Shorter ones are in the manifest, but nobody has to be told.
 const SHORTEST_GAP_MS: u64 = 200;
 const BLOCK_OVERHEAD: usize = 96;
+const DRAFT_EVERY: Duration = Duration::from_millis(200);

@@ -68,6 +68,8 @@ pub struct Running {
     room: RoomName,
     folder: PathBuf,
     has_folder: bool,
+    /// A file was kept that had not begun.
+    has_draft: bool,
     cuts: Cuts,
     /// Time 0 on the clock of the cuts, and on the server's.
     origin: Option<(i64, i64)>,
@@ -113,6 +115,7 @@ impl Running {
             interrupted: None,
             folder,
             has_folder: false,
+            has_draft: false,
             cuts: Cuts::default(),
             origin: None,
             sources: BTreeMap::new(),
@@ -230,13 +233,17 @@ impl Running {
 
     /// Time passes: writes what is ready. Gives true when the state changed.
     pub fn on_time(&mut self, shared: &Shared, now: Instant, disk: Option<&'static str>) -> bool {
-        let mut ready = Vec::new();
+        let (mut ready, mut early) = (Vec::new(), Vec::new());
         for (key, source) in &mut self.sources {
-            if let Some(segment) = &mut source.segment
-                && segment.gather(now)
-            {
+            let Some(segment) = &mut source.segment else { continue };
+            if segment.gather(now) {
                 ready.push(key.clone());
+            } else if !segment.has_begun() {
+                early.push(key.clone());
             }
+        }
+        if disk.is_none() && self.interrupted.is_none() {
+            early.iter().for_each(|key| self.draft(shared, now, key));
         }
         if ready.is_empty() {
             return false;
@@ -423,7 +430,7 @@ impl Running {
             self.leave_closed(shared);
         }
         self.close_segments(shared, now, reason);
-        if !self.has_folder && !self.has_begun() {
+        if !self.has_folder && !self.has_begun() && !self.has_draft {
             return None;
         }
         self.manifest.duration_ms = self.manifest.length_ms();
@@ -497,3 +504,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How much earlier than its first packet a file may begin.
 const EARLIER_US: i64 = 20_000;
 const MAX_EARLY: usize = 4_096;
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -38,7 +38,7 @@ pub struct TimelineCounters {
 }
 
 /// Orders the blocks of one file.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Timeline {
     shape: Shape,
     base: Option<MediaTime>,
@@ -50,7 +50,7 @@ pub struct Timeline {
     counters: TimelineCounters,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Audio {
     line: Line,
     /// Where the sound ends when all blocks are played one after the other.
@@ -61,7 +61,7 @@ struct Audio {
     ahead_us: i64,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Video {
     line: Line,
     needs_keyframe: bool,
@@ -73,7 +73,7 @@ struct Video {
     filled_from: Option<MediaTime>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Hole {
     kind: Kind,
     from: MediaTime,

@@ -20,7 +20,7 @@ pub struct Links {
 }
 
 /// What is known about the frames that a next frame may refer to.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Chain {
     /// Some frame that others need is missing; only a keyframe helps.
     pub is_broken: bool,

@@ -12,7 +12,7 @@ use super::frame::{Frame, OrderCounters, OrderLimits, Packet, Released};
 use super::{Codec, RtpTime, RtpUnwrapper, SeqUnwrapper, opus};
 
 /// Order and frames of one SSRC.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Order {
     codec: Codec,
     limits: OrderLimits,
@@ -36,7 +36,7 @@ pub struct Order {
     counters: OrderCounters,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Waiting {
     time: RtpTime,
     level: Option<u8>,
@@ -45,14 +45,14 @@ struct Waiting {
     payload: Bytes,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Hole {
     from: i64,
     to: i64,
     noticed: Instant,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Partial {
     time: RtpTime,
     links: Links,

@@ -48,6 +48,25 @@ impl Running {
         Ok(is_new_file)
     }
 
+    /// Keeps what a file holds that has not begun. Nobody is told of that, and it is gone as soon as the file is there.
+    pub(super) fn draft(&mut self, shared: &Shared, now: Instant, key: &(ParticipantId, Source)) {
+        let segment = self.sources.get_mut(key).and_then(|source| source.segment.as_mut());
+        let Some(draft) = segment.and_then(|segment| segment.draft(now)) else { return };
+        let date_ms = self.date_of(shared, draft.feed.base().map(MediaTime::us));
+        let keep = |this: &mut Self| -> Result<(), StorageError> {
+            if !this.has_folder {
+                shared.storage.make_dir(&this.folder)?;
+                this.has_draft = true;
+                store::write_manifest(&*shared.storage, &this.folder, &this.manifest, Sureness::Process)?;
+            }
+            draft.keep(&shared.storage, date_ms)
+        };
+        // What the disk refuses here it refuses again in a moment, and that is told.
+        if let Err(error) = keep(self) {
+            tracing::debug!(recording = %self.manifest.id, %error, "cannot keep a draft");
+        }
+    }
+
     /// Before the first block of a file: its folder, its place in time, its entry in the manifest.
     fn place_segment(&mut self, shared: &Shared, key: &(ParticipantId, Source)) -> Result<(), StorageError> {
         let Some(base) = self.base_of(key) else { return Ok(()) };
