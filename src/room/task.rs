@@ -114,6 +114,8 @@ impl RoomTask {
             }
         }
         self.command(Command::CloseRoom { room });
+        // Until the media plane has let go of the room it tells what still arrives, and somebody has to hear it.
+        tokio::spawn(async move { while media_events.recv().await.is_some() {} });
         self.state.finish();
         self.carry_out().await;
         // A full media plane still has to learn that this room is over.

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use super::super::*;
 use super::world::*;
-use crate::media::Command;
+use crate::media::{Command, Event};
 
 async fn enter(rooms: &Rooms, room: &str) -> (Session, Inbox) {
     let (out, inbox) = outbound(64);
@@ -64,4 +64,28 @@ async fn a_room_that_fails_is_cleaned_up_and_the_others_go_on() {
     let closed = told.await.unwrap();
     assert!(closed.contains(&(failed, false)), "who records hears of its end: {closed:?}");
     assert_eq!(closed.len(), 3);
+}
+
+#[tokio::test]
+async fn a_room_that_ends_hears_the_media_plane_until_that_lets_go_of_it() {
+    let held = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let kept = held.clone();
+    let link: MediaLink = Arc::new(move |_, command| {
+        if let Command::OpenRoom { events, .. } = command {
+            kept.lock().unwrap().push(events);
+        }
+        Ok(())
+    });
+    let (observer, mut news) = mpsc::channel(64);
+    let rooms = Rooms::new(options(), link, observer);
+    let (ana, _inbox) = enter(&rooms, "team").await;
+    rooms.close_all(reelay_signaling::ClosedReason::Stopping, std::time::Duration::from_secs(20)).await;
+    assert_eq!(rooms.count(), 0);
+    drop((ana, rooms));
+    while news.recv().await.is_some() {}
+    // Datagrams that were read before its command to close the room was.
+    let events = held.lock().unwrap().pop().unwrap();
+    for _ in 0..3_000 {
+        events.send(Event::Speaking(Vec::new())).await.unwrap();
+    }
 }
