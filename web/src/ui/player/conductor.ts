@@ -4,7 +4,7 @@ import { endOf } from "../../client/replay/model.ts";
 import { LOOK_MS, median, PATIENCE, Sync } from "../../client/replay/sync.ts";
 import type { Member } from "../../client/replay/sync.ts";
 import { Growing } from "./growing.ts";
-import { isReady, keyOf, place, positionOf, unload } from "./playing.ts";
+import { bend, isReady, keyOf, place, positionOf, unload } from "./playing.ts";
 import type { Part, Playing } from "./playing.ts";
 import { settled } from "./settle.ts";
 
@@ -167,7 +167,7 @@ export class Conductor {
     this.at = this.position();
     this.atWall = performance.now();
     this.plainRate = Math.min(4, Math.max(0.25, rate));
-    for (const part of this.parts) part.media.playbackRate = this.plainRate;
+    for (const part of this.parts) bend(part, this.plainRate, this.plainRate);
     this.tell("ratechange");
   }
 
@@ -243,7 +243,7 @@ export class Conductor {
   }
 
   private start(part: Playing): Promise<void> {
-    part.media.playbackRate = this.plainRate;
+    bend(part, this.plainRate, this.plainRate);
     return part.media.play();
   }
 
@@ -272,7 +272,7 @@ export class Conductor {
       const part = active.find((one) => keyOf(one) === action.id);
       if (!part) continue;
       if (action.type === "seek") place(part, action.to);
-      else part.media.playbackRate = action.rate;
+      else bend(part, action.rate, this.plainRate);
     }
     if (verdict.hold) void this.hold();
   }
