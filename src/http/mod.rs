@@ -4,6 +4,7 @@
 mod app;
 mod assets;
 mod audit;
+mod avif;
 mod caller;
 mod captions;
 mod clip;

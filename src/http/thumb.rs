@@ -1,5 +1,5 @@
 //! `/api/recordings/{id}/thumb/{file}?t=`: a picture of a moment, by copying a keyframe. A VP8 keyframe behind 20 bytes
-//! of RIFF is a WebP, so no decoder is needed anywhere.
+//! of RIFF is a WebP, and one of AV1 behind the boxes of a still picture is an AVIF, so no decoder is needed anywhere.
 
 use std::sync::Arc;
 
@@ -13,6 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::app::App;
+use super::avif::avif;
 use super::error::{Problem, ProblemBody, Query};
 use super::files::read_at;
 use super::range::{Validators, Verdict};
@@ -30,7 +31,7 @@ struct ThumbQuery {
 
 /// A picture of a file
 ///
-/// The last keyframe at or before `t`, as WebP; without `t` one from near the beginning.
+/// The last keyframe at or before `t`, as WebP or, of AV1, as AVIF; without `t` one from near the beginning.
 #[utoipa::path(
     get,
     path = "/api/recordings/{id}/thumb/{file}",
@@ -43,12 +44,12 @@ struct ThumbQuery {
         ("sig" = Option<String>, Query, description = "Signature of a signed URL"),
     ),
     responses(
-        (status = 200, description = "The picture", content_type = "image/webp", body = Vec<u8>),
+        (status = 200, description = "The picture", content((Vec<u8> = "image/webp"), (Vec<u8> = "image/avif"))),
         (status = 304, description = "The client has it"),
         (status = 401, description = "`unauthorized`, `token-expired`", content_type = "application/problem+json", body = ProblemBody),
         (status = 403, description = "`forbidden`", content_type = "application/problem+json", body = ProblemBody),
         (status = 404, description = "`recording-not-found`, `file-not-found`, or `not-found` when there is no picture", content_type = "application/problem+json", body = ProblemBody),
-        (status = 415, description = "`unsupported-media-type`: the picture is not VP8", content_type = "application/problem+json", body = ProblemBody),
+        (status = 415, description = "`unsupported-media-type`: the picture is neither VP8 nor AV1", content_type = "application/problem+json", body = ProblemBody),
     )
 )]
 async fn thumb(
@@ -77,14 +78,17 @@ async fn thumb(
     } else {
         let frame =
             read_at(Arc::new(open.file), row.key_offset, row.key_len.into()).await.map_err(Problem::internal)?;
-        let picture = webp(&frame).ok_or_else(|| {
-            Problem::new(ErrorCode::UnsupportedMediaType, "pictures are made of VP8 only, this file has another codec")
-        })?;
+        let picture = webp(&frame).map(|picture| ("image/webp", picture));
+        let picture = picture.or_else(|| Some(("image/avif", avif(&frame)?))).ok_or_else(|| {
+            let detail = "pictures are made of VP8 and AV1 only, this file has another codec";
+            Problem::new(ErrorCode::UnsupportedMediaType, detail)
+        });
+        let (kind, picture) = picture?;
         *response.body_mut() = Body::from(picture);
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     }
     let cache = if open.is_growing { "private, max-age=10" } else { "private, max-age=86400" };
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("image/webp"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(cache));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::ETAG, HeaderValue::from_str(&etag).map_err(Problem::internal)?);
