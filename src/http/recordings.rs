@@ -42,7 +42,7 @@ struct ListQuery {
     from: Option<String>,
     /// Begun before, written in the same ways.
     to: Option<String>,
-    /// Words of the title, tags, room, names and chat; the beginning of a word is enough.
+    /// Words of the title, tags, room, names, chat and captions; the beginning of a word is enough.
     text: Option<String>,
     /// `newest` first, `oldest`, `longest` or `largest`.
     #[param(default = "newest")]
@@ -101,10 +101,37 @@ struct Summary {
     tags: Vec<String>,
     /// Not to be deleted.
     keep: bool,
+    /// How much of it is missing; null while it runs, and when there is nothing in it.
+    quality: Option<Quality>,
+    /// Where the `text` of the question is said; missing where no caption has it.
+    said: Option<Said>,
     /// A picture of it, signed where keys are on.
     poster_url: Option<String>,
     /// The file that the picture is of, for a silent preview.
     preview_url: Option<String>,
+}
+
+/// How much of a recording is missing. What somebody switched off, or did not agree to, is not.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes JSON that is handed through")]
+struct Quality {
+    /// `whole`, `gaps`, or `poor`: more than 5 % of the time of its files.
+    mark: String,
+    /// Holes in sound and picture added up.
+    missing_ms: u64,
+}
+
+/// The first caption with what was searched for.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes JSON that is handed through")]
+struct Said {
+    /// Since the recording began: for `?t=` of its page.
+    t_ms: u64,
+    /// Who says it; empty where the captions do not tell.
+    who: String,
+    text: String,
+    /// Of these captions, as in BCP 47.
+    language: String,
 }
 
 /// A manifest with the URLs of its files.
@@ -189,7 +216,17 @@ async fn list(
 ) -> Result<([(HeaderName, HeaderValue); 1], Json<ListAnswer>), Problem> {
     let filter = filter(query, &caller)?;
     let page = app.library.catalog().list(&filter).await.map_err(Problem::internal)?;
-    let recordings = page.summaries.iter().map(|summary| listed(&app, summary)).collect::<Result<_, _>>()?;
+    let mut recordings: Vec<_> =
+        page.summaries.iter().map(|summary| listed(&app, summary)).collect::<Result<_, _>>()?;
+    if let Some(text) = &filter.text {
+        let id_of = |one: &Map<String, Value>| one.get("id")?.as_str()?.parse::<RecordingId>().ok();
+        let mut said = app.library.said(recordings.iter().filter_map(id_of).collect(), text).await.map_err(problem)?;
+        for one in &mut recordings {
+            if let Some(said) = id_of(one).and_then(|id| said.remove(&id)) {
+                one.insert("said".into(), serde_json::to_value(said).map_err(Problem::internal)?);
+            }
+        }
+    }
     let storage = match filter.scope {
         Scope::All => storage(&app).await?,
         Scope::Rooms(_) => None,

@@ -22,6 +22,7 @@ use super::export::{self, Part, clipped, move_lines, move_manifest};
 use super::segment::{Admitted, Asker, Door, Segment, covered_span, on_disk, problem};
 use crate::audit::{Action, By, To};
 use crate::auth::{Caller, Grant, SignedQuery};
+use crate::recording::captions;
 use crate::recording::library::is_active;
 use crate::recording::parse_file_name;
 use crate::recording::shelf::Place;
@@ -71,10 +72,21 @@ struct ClipAnswer {
     media: BTreeMap<String, ClipUrl>,
     /// Who speaks.
     events: Vec<super::recordings::Object>,
+    /// What is said in it; of one person only what they say.
+    captions: Vec<ClipCaptions>,
     /// All of it to keep; null without the right to it.
     download_url: Option<String>,
     /// Where the span is in the recording, for who may see all of it.
     whole_url: Option<String>,
+}
+
+/// What is said in a span.
+#[derive(Debug, Serialize, ToSchema)]
+struct ClipCaptions {
+    /// As in BCP 47.
+    language: String,
+    /// WebVTT, in time of the answer.
+    text: String,
 }
 
 /// Where the media of a file is.
@@ -150,7 +162,8 @@ impl FromRequestParts<App> for SharedRequest {
 
 /// A shared span of a recording
 ///
-/// What the page of a shared span plays, by the query of its link. Without a signature it needs the grant `replay`.
+/// What the page of a shared span plays, by the query of its link. Without a signature it needs the grant `replay`. Of a
+/// recording that still runs too: `recording-active` until all of the span is saved, which takes a few seconds.
 #[utoipa::path(
     get,
     path = "/api/recordings/{id}/share",
@@ -174,10 +187,7 @@ async fn shared(State(app): State<App>, request: SharedRequest) -> Result<Json<V
     let signed = covered(&id, span, who);
     let admitted = Admitted::by(&app, id, &signed, &request.signed, &request.asker, Grant::Replay).await?;
     admitted.note(&app, Action::Opened, "clip");
-    if is_active(&admitted.found.state) {
-        let detail = format!("the recording is '{}'; stop it first", admitted.found.state);
-        return Err(Problem::new(ErrorCode::RecordingActive, detail));
-    }
+    let runs = is_active(&admitted.found.state);
     let manifest: Value = serde_json::from_str(&admitted.found.manifest).map_err(Problem::internal)?;
     let stays = who.map(|who| stays_of(&manifest, who)).transpose()?;
     let mut segments = admitted.segments(&app)?;
@@ -191,24 +201,24 @@ async fn shared(State(app): State<App>, request: SharedRequest) -> Result<Json<V
         let seconds = |ms: u64| ms as f64 / 1000.0;
         format!("/recordings/{}?t={},{}", admitted.id, seconds(span.from), seconds(span.to))
     });
+    let names = stays.as_ref().map(|stays| names_alone(&manifest, stays));
     on_disk(move || {
-        let (mut answer, parts) = clip_of_all(&app, &admitted, &segments, manifest, span)?;
-        answer["download_url"] =
-            may_save.then(|| download_url(&app, &admitted.id, &parts, span, stays.is_none())).into();
+        let parts = parts_of(&segments, span)?;
+        if runs && !is_saved(&manifest, &segments, &parts, span) {
+            return Err(Problem::new(ErrorCode::RecordingActive, "this span is still being recorded; ask again soon"));
+        }
+        let mut answer = clip_of_all(&app, &admitted, &parts, manifest, span, names.as_deref())?;
+        // What runs has no archive yet.
+        let is_all = stays.is_none() && !runs;
+        answer["download_url"] = may_save.then(|| download_url(&app, &admitted.id, &parts, span, is_all)).into();
         answer["whole_url"] = whole_url.into();
         Ok(Json(answer))
     })
     .await
 }
 
-/// The answer without what depends on rights, and its files.
-fn clip_of_all(
-    app: &App,
-    admitted: &Admitted,
-    segments: &[Segment],
-    mut manifest: Value,
-    span: Span,
-) -> Result<(Value, Vec<Part>), Problem> {
+/// What the files have in the span, as far as it is saved.
+fn parts_of(segments: &[Segment], span: Span) -> Result<Vec<Part>, Problem> {
     let mut parts = Vec::new();
     for segment in segments {
         match clipped(segment, span) {
@@ -217,12 +227,42 @@ fn clip_of_all(
             Err(problem) => return Err(problem),
         }
     }
+    Ok(parts)
+}
+
+/// True when no file that still grows will have more of the span.
+fn is_saved(manifest: &Value, segments: &[Segment], parts: &[Part], span: Span) -> bool {
+    let files = manifest["files"].as_array().map(Vec::as_slice).unwrap_or_default();
+    files.iter().filter(|file| file["open"] == true).all(|file| {
+        let is_it = |name: &str| file["file"] == name;
+        let end_ms = || parts.iter().find(|part| is_it(&part.file)).map_or(0, |part| part.offset_ms + part.duration_ms);
+        let begins_later = file["offset_ms"].as_u64().is_some_and(|ms| ms >= span.to);
+        !segments.iter().any(|segment| is_it(segment.name.as_str())) || begins_later || end_ms() >= span.to
+    }) && !parts.is_empty()
+}
+
+/// The answer without what depends on rights.
+fn clip_of_all(
+    app: &App,
+    admitted: &Admitted,
+    parts: &[Part],
+    mut manifest: Value,
+    span: Span,
+    names: Option<&[String]>,
+) -> Result<Value, Problem> {
     if parts.is_empty() {
         return Err(Problem::new(ErrorCode::NotFound, "nothing was recorded in this span"));
     }
     let base_ms = parts.iter().map(|part| part.offset_ms).min().unwrap_or(0);
     let end_ms = parts.iter().map(|part| part.offset_ms + part.duration_ms).max().unwrap_or(0);
-    move_manifest(&mut manifest, &parts, base_ms, end_ms);
+    move_manifest(&mut manifest, parts, base_ms, end_ms);
+    // Whatever becomes of a recording that runs, its span is there as it is.
+    if manifest["state"].as_str().is_some_and(is_active) {
+        manifest["state"] = "complete".into();
+    }
+    for file in manifest["files"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut) {
+        file.remove("open");
+    }
     let text = app.library.shelf().events(&admitted.id, Place::Shown);
     let mut events: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     events.retain(|line| line["type"] == "speaking");
@@ -245,9 +285,36 @@ fn clip_of_all(
         kept.into_iter().map(|key| (key.to_owned(), manifest[key].take())).collect();
     answer.insert("media".into(), json!(media));
     answer.insert("events".into(), events.into());
+    answer.insert("captions".into(), json!(captions_of(app, &admitted.id, names, base_ms, end_ms)));
     answer.insert("from_ms".into(), span.from.saturating_sub(base_ms).into());
     answer.insert("to_ms".into(), (span.to.min(end_ms).saturating_sub(base_ms)).into());
-    Ok((answer.into(), parts))
+    Ok(answer.into())
+}
+
+/// What is said in a span, by these names if they are given.
+fn captions_of(app: &App, id: &RecordingId, names: Option<&[String]>, from: u64, to: u64) -> Vec<ClipCaptions> {
+    let folder = app.library.shelf().folder(id, Place::Shown);
+    let cut = |language: String| {
+        let mut text = captions::read(&folder, &language);
+        if let Some(names) = names {
+            text = captions::only(&text, names);
+        }
+        let text = captions::span(&text, from, to);
+        (!text.is_empty()).then_some(ClipCaptions { language, text })
+    };
+    captions::languages(&folder).into_iter().filter_map(cut).collect()
+}
+
+/// The names of these stays that nobody else has: captions tell people apart by nothing but their names.
+fn names_alone(manifest: &Value, stays: &[ParticipantId]) -> Vec<String> {
+    let people = manifest["participants"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_one = |person: &&Value| stays.iter().any(|stay| person["id"] == stay.as_str());
+    let (theirs, others): (Vec<_>, Vec<_>) = people.iter().partition(is_one);
+    let names = theirs.iter().filter_map(|person| person["name"].as_str());
+    names
+        .filter(|name| !name.is_empty() && others.iter().all(|other| other["name"] != *name))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A file, or the archive of everybody; nothing for one person with several files.

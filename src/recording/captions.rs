@@ -2,7 +2,12 @@
 //! Whoever makes captions writes them; here they are found, cut to a span, and cleared of a person.
 
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::catalog::Terms;
 
 /// The folder of them, inside a recording's.
 pub const FOLDER: &str = "captions";
@@ -22,6 +27,73 @@ pub fn path_of(folder: &Path, language: &str) -> Option<PathBuf> {
     is_language(language).then(|| folder.join(FOLDER).join(format!("{language}.vtt")))
 }
 
+/// Where in a recording something is said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Said {
+    /// When, in milliseconds since the recording began.
+    pub t_ms: u64,
+    /// Who says it; empty where the captions do not tell.
+    pub who: String,
+    /// The caption.
+    pub text: String,
+    /// Of these captions, as in BCP 47.
+    pub language: String,
+}
+
+/// All that is said, in every language, for the search; empty when there are no captions.
+pub fn text_of(folder: &Path) -> String {
+    let mut all = String::new();
+    for language in languages(folder) {
+        let text = read(folder, &language);
+        for cue in cues(&text) {
+            if all.len() < MAX_SAID_BYTES {
+                all += &cue.words();
+                all.push('\n');
+            }
+        }
+    }
+    all
+}
+
+/// The first caption with all that is searched for, else the first with some of it.
+pub fn find(folder: &Path, terms: &Terms) -> Option<Said> {
+    let mut best: Option<(usize, Said)> = None;
+    for language in languages(folder) {
+        let text = read(folder, &language);
+        for cue in cues(&text) {
+            let words = cue.words();
+            let hits = terms.hits(&words);
+            if hits > best.as_ref().map_or(0, |(hits, _)| *hits) {
+                let text = words.chars().take(MAX_QUOTE_CHARS).collect();
+                let who = voices(&cue.lines).into_iter().next().unwrap_or_default();
+                best = Some((hits, Said { t_ms: cue.from_ms, who, text, language: language.clone() }));
+            }
+            if hits == terms.len() {
+                return best.map(|(_, said)| said);
+            }
+        }
+    }
+    best.map(|(_, said)| said)
+}
+
+/// When the captions of a recording were last written, as far as the disk tells: the folder, or a file in it.
+pub fn written_at(folder: &Path) -> Option<std::time::SystemTime> {
+    let of = |path: &Path| fs::metadata(path).and_then(|about| about.modified()).ok();
+    let place = of(&folder.join(FOLDER))?;
+    let files = languages(folder).into_iter().filter_map(|language| of(&path_of(folder, &language)?));
+    files.chain([place]).max()
+}
+
+/// The captions of a language; empty when they cannot be read.
+pub fn read(folder: &Path, language: &str) -> String {
+    let mut bytes = Vec::new();
+    if let Some(file) = path_of(folder, language).and_then(|path| fs::File::open(path).ok()) {
+        // What cannot be read to its end is as good as not there.
+        let _ = file.take(MAX_FILE_BYTES).read_to_end(&mut bytes);
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 fn is_language(name: &str) -> bool {
     let mut parts = name.split('-');
     let is_part = |part: &str, least: usize| {
@@ -39,6 +111,15 @@ pub fn without(text: &str, names: &[String]) -> String {
     written(cues(text).into_iter().filter(is_others))
 }
 
+/// The cues that only people with one of these names speak.
+pub fn only(text: &str, names: &[String]) -> String {
+    let is_theirs = |cue: &Cue<'_>| {
+        let voices = voices(&cue.lines);
+        !voices.is_empty() && voices.iter().all(|voice| names.contains(voice))
+    };
+    written(cues(text).into_iter().filter(is_theirs))
+}
+
 /// The cues between two moments, in time since the first.
 pub fn span(text: &str, from_ms: u64, to_ms: u64) -> String {
     let inside = cues(text).into_iter().filter(|cue| cue.from_ms < to_ms && cue.to_ms > from_ms);
@@ -54,6 +135,32 @@ struct Cue<'a> {
     to_ms: u64,
     settings: &'a str,
     lines: Vec<&'a str>,
+}
+
+impl Cue<'_> {
+    /// The text without marks. What looks like a mark and is none stays.
+    fn words(&self) -> String {
+        let text = self.lines.join(" ");
+        let mut parts = text.split('<');
+        let mut out = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            match part.split_once('>') {
+                Some((tag, rest)) if is_mark(tag) => out += rest,
+                _ => {
+                    out.push('<');
+                    out += part;
+                }
+            }
+        }
+        plain(out.trim())
+    }
+}
+
+/// `v Name`, `/b`, `c.loud`, `00:01.000`
+fn is_mark(tag: &str) -> bool {
+    let tag = tag.strip_prefix('/').unwrap_or(tag);
+    let kind = tag.split(|c: char| c == '.' || c.is_whitespace()).next().unwrap_or_default();
+    matches!(kind, "v" | "c" | "b" | "i" | "u" | "ruby" | "rt" | "lang") || time(tag).is_some()
 }
 
 /// What is no cue, such as notes and styles, is left out.
@@ -114,6 +221,10 @@ fn plain(text: &str) -> String {
 }
 
 const MAX_LANGUAGES: usize = 50;
+/// More than a day of talk.
+const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+const MAX_SAID_BYTES: usize = 16 * 1024 * 1024;
+const MAX_QUOTE_CHARS: usize = 200;
 
 #[cfg(test)]
 mod tests {
@@ -139,6 +250,39 @@ mod tests {
         );
         assert_eq!(span("no captions at all", 0, 9), "");
         assert_eq!(span("99999999999999999999:00.000 --> 00:01.000\nx", 0, 9), "");
+    }
+
+    #[test]
+    fn one_person_alone() {
+        assert_eq!(only(TEXT, &["Bo & Co".to_owned()]), without(TEXT, &["Ada".to_owned()]));
+        assert_eq!(only(TEXT, &["Cy".to_owned()]), "");
+    }
+
+    #[test]
+    fn what_is_said_is_found_where_all_of_it_is_said() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!((text_of(dir.path()), written_at(dir.path())), (String::new(), None));
+        fs::create_dir(dir.path().join(FOLDER)).unwrap();
+        fs::write(path_of(dir.path(), "en").unwrap(), TEXT).unwrap();
+        let chinese = "WEBVTT\n\n00:07.000 --> 00:09.000\n<v 陈静>今天的预算 <img src=x>\n";
+        fs::write(path_of(dir.path(), "zh-Hans").unwrap(), chinese).unwrap();
+        assert_eq!(text_of(dir.path()), "Hello & all of you\nBye\nnobody's\n今天的预算 <img src=x>\n");
+        assert!(written_at(dir.path()).is_some());
+        let check = |query: &str, expected: Option<(u64, &str, &str)>| {
+            let said = find(dir.path(), &Terms::of(query).unwrap());
+            assert_eq!(
+                said.as_ref().map(|said| (said.t_ms, said.who.as_str(), said.language.as_str())),
+                expected,
+                "{query}"
+            );
+        };
+        check("hello", Some((1_000, "Ada", "en")));
+        check("BY", Some((3_600_000, "Bo & Co", "en")));
+        check("算", Some((7_000, "陈静", "zh-Hans")));
+        check("all 预算", Some((1_000, "Ada", "en")));
+        check("nothing", None);
+        // The name of who speaks is no word of theirs.
+        check("Ada", None);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::retention::Item;
 pub use entry::{Entry, EntryError, chat_of};
 pub use hooks::HookEvent;
 pub use list::{Cursor, Filter, Page, Scope, Sort};
+pub use words::Terms;
 
 /// The index over all recordings. Clones share one pool of connections.
 #[derive(Debug, Clone)]
@@ -302,15 +303,17 @@ impl Catalog {
 async fn put(tx: &mut SqliteConnection, entry: &Entry, now_ms: i64) -> Result<(), sqlx::Error> {
     let known = sqlx::query("SELECT seq, started_at_ms FROM recordings WHERE id = ?");
     let known = known.bind(entry.id.as_str()).fetch_optional(&mut *tx).await?;
-    let mut chat = entry.chat.clone();
+    let mut chat = entry.chat.as_deref().map(words::split);
+    let mut said = entry.said.as_deref().map(words::split);
     let seq = match known {
         Some(row) => {
             let (old, started_at_ms): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
-            if chat.is_none() {
-                chat = sqlx::query_scalar("SELECT chat FROM search WHERE rowid = ?")
-                    .bind(old)
-                    .fetch_optional(&mut *tx)
-                    .await?;
+            if chat.is_none() || said.is_none() {
+                let query = sqlx::query("SELECT chat, said FROM search WHERE rowid = ?").bind(old);
+                if let Some(row) = query.fetch_optional(&mut *tx).await? {
+                    chat = chat.or(row.try_get(0)?);
+                    said = said.or(row.try_get(1)?);
+                }
             }
             sqlx::query("DELETE FROM search WHERE rowid = ?").bind(old).execute(&mut *tx).await?;
             sqlx::query("DELETE FROM people WHERE seq = ?").bind(old).execute(&mut *tx).await?;
@@ -356,13 +359,14 @@ async fn put(tx: &mut SqliteConnection, entry: &Entry, now_ms: i64) -> Result<()
         }
     }
     let names: Vec<&str> = entry.people.iter().map(|(_, name)| name.as_str()).collect();
-    sqlx::query("INSERT INTO search (rowid, title, tags, room, people, chat) VALUES (?, ?, ?, ?, ?, ?)")
+    sqlx::query("INSERT INTO search (rowid, title, tags, room, people, chat, said) VALUES (?, ?, ?, ?, ?, ?, ?)")
         .bind(seq)
         .bind(words::split(&entry.title))
         .bind(words::split(&entry.tags.join("\n")))
         .bind(words::split(&entry.room))
         .bind(words::split(&names.join("\n")))
-        .bind(if entry.chat.is_some() { chat.map(|chat| words::split(&chat)) } else { chat })
+        .bind(chat)
+        .bind(said)
         .execute(&mut *tx)
         .await?;
     Ok(())
@@ -406,16 +410,21 @@ fn folded(name: &str) -> String {
 }
 
 fn migrator() -> Migrator {
+    Migrator::with_migrations(migrations())
+}
+
+fn migrations() -> Vec<Migration> {
     let simple = |version, name: &'static str, sql: &'static str| {
         Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
     };
-    Migrator::with_migrations(vec![
+    vec![
         simple(1, "catalog", include_str!("catalog/migrations/0001_catalog.sql")),
         simple(2, "posters", include_str!("catalog/migrations/0002_posters.sql")),
         simple(3, "sizes", include_str!("catalog/migrations/0003_sizes.sql")),
         simple(4, "webhooks", include_str!("catalog/migrations/0004_webhooks.sql")),
         simple(5, "orders", include_str!("catalog/migrations/0005_orders.sql")),
-    ])
+        simple(6, "said", include_str!("catalog/migrations/0006_said.sql")),
+    ]
 }
 
 const SEQ_BITS: u32 = 20;

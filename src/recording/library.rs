@@ -11,7 +11,8 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
-use super::catalog::{Catalog, CatalogError, Entry, EntryError, Found};
+use super::captions::{self, Said};
+use super::catalog::{Catalog, CatalogError, Entry, EntryError, Found, Terms};
 use super::erase::erase;
 use super::events::{self, WallClock};
 use super::notes::{Notes, NotesError};
@@ -105,8 +106,7 @@ impl Library {
         let _edit = self.edits.lock().await;
         let mut entry = self.noted(manifest).await?;
         if !is_active(&entry.state) {
-            let (shelf, id) = (self.shelf.clone(), entry.id.clone());
-            entry.chat = blocking(move || Ok(Some(shelf.chat(&id, Place::Shown)))).await?;
+            entry = self.worded(entry).await?;
         }
         self.catalog.upsert(&entry, now_ms()).await?;
         Ok(entry)
@@ -157,12 +157,31 @@ impl Library {
         let erased = blocking(move || erase(&folder, &stay).map_err(std::io::Error::other)).await?;
         let erased = erased.ok_or(LibraryError::NotFound)?;
         let manifest = serde_json::to_value(&erased.manifest).map_err(EntryError::from)?;
-        let mut entry = self.noted(manifest).await?;
-        let (shelf, folder) = (self.shelf.clone(), id.clone());
-        entry.chat = blocking(move || Ok(Some(shelf.chat(&folder, Place::Shown)))).await?;
+        let entry = self.noted(manifest).await?;
+        let entry = self.worded(entry).await?;
         self.catalog.upsert(&entry, now_ms()).await?;
         info!(recording = %id, files = erased.files, "a person was erased from a recording");
         Ok((erased.files, entry))
+    }
+
+    /// Where what somebody searches for is said in these recordings, for each that has it in its captions.
+    ///
+    /// # Errors
+    /// When the work was broken off.
+    pub async fn said(&self, ids: Vec<RecordingId>, query: &str) -> Result<HashMap<RecordingId, Said>, LibraryError> {
+        let Some(terms) = Terms::of(query) else { return Ok(HashMap::new()) };
+        let shelf = self.shelf.clone();
+        let find = move |id: RecordingId| Some((id.clone(), captions::find(&shelf.folder(&id, Place::Shown), &terms)?));
+        Ok(blocking(move || Ok(ids.into_iter().filter_map(find).collect())).await?)
+    }
+
+    async fn worded(&self, mut entry: Entry) -> Result<Entry, LibraryError> {
+        let shelf = self.shelf.clone();
+        let add = move || {
+            shelf.add_words(&mut entry, Place::Shown);
+            Ok(entry)
+        };
+        Ok(blocking(add).await?)
     }
 
     /// The entry of a manifest with its notes.
@@ -424,6 +443,12 @@ mod tests {
         assert_eq!(report, SyncReport { folders: 3, read: 2, forgotten: 0, damaged: 1 });
         let found = Filter { text: Some("budget".into()), limit: 9, ..Filter::default() };
         assert_eq!(library.catalog().list(&found).await.unwrap().summaries.len(), 2);
+        // Captions that come late are a change; a clock of the disk may be too coarse to tell.
+        let captions = library.shelf().folder(&first, Place::Shown).join("captions");
+        fs::create_dir(&captions).unwrap();
+        let later = fs::File::create(captions.join("en.vtt")).unwrap();
+        later.set_modified(SystemTime::now() + Duration::from_secs(60)).unwrap();
+        assert_eq!(library.sync().await.unwrap().read, 1);
         fs::remove_dir_all(library.shelf().folder(&first, Place::Shown)).unwrap();
         let report = library.sync().await.unwrap();
         assert_eq!(report, SyncReport { folders: 2, read: 0, forgotten: 1, damaged: 1 });
@@ -462,9 +487,12 @@ mod tests {
         library.sync().await.unwrap();
         let noted = |_: Notes| Notes { title: "Quarter 季度".into(), tags: vec!["board".into()], keep: true };
         library.annotate(&id, noted).await.unwrap();
+        let folder = library.shelf().folder(&id, Place::Shown);
+        fs::create_dir(folder.join("captions")).unwrap();
+        fs::write(folder.join("captions/zh.vtt"), "WEBVTT\n\n00:12.000 --> 00:14.000\n今天开会\n").unwrap();
         // The recorder's next word about it takes nothing away, and neither does a rebuild.
         library.put(manifest(1, "recovered")).await.unwrap();
-        for text in ["quarter", "度", "board", "budget"] {
+        for text in ["quarter", "度", "board", "budget", "开会", "会"] {
             let found = Filter { text: Some(text.into()), limit: 9, ..Filter::default() };
             assert_eq!(library.catalog().list(&found).await.unwrap().summaries.len(), 1, "{text}");
         }

@@ -4,17 +4,17 @@
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use reelay_signaling::RecordingId;
 
 use serde_json::Value;
 
 use super::catalog::{Entry, EntryError, chat_of};
-use super::hash;
 use super::notes::{NOTES, Notes};
 use super::storage::Disk;
 use super::store;
+use super::{captions, hash};
 
 /// The recordings folder.
 #[derive(Debug, Clone)]
@@ -38,7 +38,7 @@ pub struct Folder {
     pub id: RecordingId,
     /// Where it is.
     pub place: Place,
-    /// When its manifest was written, or its notes if later.
+    /// When its manifest was written, or its notes or captions if later.
     pub manifest_mtime_ns: i64,
 }
 
@@ -93,7 +93,8 @@ impl Shelf {
                 };
                 if let Ok(manifest_mtime_ns) = mtime_ns(&item.path().join(MANIFEST)) {
                     let notes_ns = mtime_ns(&item.path().join(NOTES)).unwrap_or(0);
-                    let manifest_mtime_ns = manifest_mtime_ns.max(notes_ns);
+                    let captions_ns = captions::written_at(&item.path()).map_or(0, ns_of);
+                    let manifest_mtime_ns = manifest_mtime_ns.max(notes_ns).max(captions_ns);
                     found.push(Folder { id, place, manifest_mtime_ns });
                 }
             }
@@ -102,7 +103,7 @@ impl Shelf {
         Ok(found)
     }
 
-    /// Reads the manifest of a recording, and its chat.
+    /// Reads the manifest of a recording, its chat, and what its captions say.
     ///
     /// # Errors
     /// When there is none, or it cannot be understood.
@@ -116,13 +117,14 @@ impl Shelf {
             return Err(ReadError::Other);
         }
         entry.manifest_mtime_ns = folder.manifest_mtime_ns;
-        entry.chat = Some(self.chat(&folder.id, folder.place));
+        self.add_words(&mut entry, folder.place);
         Ok(entry)
     }
 
-    /// The chat of a recording; empty when there is none.
-    pub fn chat(&self, id: &RecordingId, place: Place) -> String {
-        chat_of(&self.events(id, place))
+    /// Adds what was written and said in a recording to its entry, for the search.
+    pub fn add_words(&self, entry: &mut Entry, place: Place) {
+        entry.chat = Some(chat_of(&self.events(&entry.id, place)));
+        entry.said = Some(captions::text_of(&self.folder(&entry.id, place)));
     }
 
     /// The lines of what happened in a recording; empty when there are none.
@@ -188,8 +190,11 @@ impl Shelf {
 }
 
 fn mtime_ns(path: &Path) -> io::Result<i64> {
-    let modified = fs::metadata(path)?.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Ok(i64::try_from(modified.as_nanos()).unwrap_or(i64::MAX))
+    Ok(ns_of(fs::metadata(path)?.modified()?))
+}
+
+fn ns_of(time: SystemTime) -> i64 {
+    i64::try_from(time.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()).unwrap_or(i64::MAX)
 }
 
 fn bounded_text(path: &Path, limit: u64) -> io::Result<String> {

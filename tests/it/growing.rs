@@ -94,6 +94,26 @@ fn index_tells_where_everything_is_before_and_after_the_close() {
 }
 
 #[test]
+fn span_of_a_running_recording_is_shared_once_it_is_saved() {
+    let (server, mut growing) = server(3);
+    let share = |from: u64, to: u64| server.get(&format!("/api/recordings/{ID}/share?from={from}&to={to}"));
+    let saved = share(2_000, 5_000);
+    assert_eq!(saved.status, 200);
+    let saved = saved.json();
+    assert_eq!((&saved["state"], &saved["files"][0]["open"]), (&json!("complete"), &json!(null)));
+    assert_eq!((&saved["from_ms"], &saved["to_ms"]), (&json!(0), &json!(3_000)));
+    let film = server.get(saved["media"][FILE]["url"].as_str().unwrap());
+    assert!(check(&film.body[..], film.body.len() as u64, State::Closed).unwrap().is_sound());
+    // Of this the last second is still in the open cluster, and of that nothing is there.
+    for (from, to) in [(7_000, 9_500), (20_000, 21_000)] {
+        let later = share(from, to);
+        assert_eq!((later.status, &later.json()["code"]), (409, &json!("recording-active")), "{from}");
+    }
+    growing.grow();
+    assert_eq!(share(7_000, 9_500).status, 200);
+}
+
+#[test]
 fn any_length_is_whole_at_once() {
     for (name, seconds) in [("a minute", 60), ("an hour", 3_600), ("ten hours", 36_000)] {
         let (server, mut growing) = server(1);

@@ -48,6 +48,8 @@ fn shared_link_opens_its_span_and_nothing_else() {
     assert_eq!((&clip["from_ms"], &clip["to_ms"]), (&json!(1_500), &json!(3_000)));
     assert_eq!(clip["events"], json!([{"t_ms": 0, "type": "speaking", "participants": ["pabcdefghij"]}]));
     assert_eq!(clip["started_at"], "2026-11-20T10:00:06Z");
+    let said = "WEBVTT\n\n00:00:01.000 --> 00:00:02.000\n<v Ada>late\n";
+    assert_eq!(clip["captions"], json!([{"language": "en", "text": said}]));
     let media = clip["media"][FILES[0].0]["url"].as_str().unwrap();
     let film = server.get(media);
     assert_eq!(film.status, 200);
@@ -78,6 +80,10 @@ fn shared_link_opens_its_span_and_nothing_else() {
     let replay = server.request("GET", &plain, &[("Authorization", &token("team", &[Grant::Replay]))]).json();
     assert_eq!(replay["media"].as_object().unwrap().len(), 2);
     assert!(replay["download_url"].is_null(), "{replay}");
+    assert_eq!(replay["captions"][0]["text"], said);
+    let of_bo = format!("{plain}&participant=p234567abcd");
+    let of_bo = server.request("GET", &of_bo, &[("Authorization", &token("team", &[Grant::Replay]))]).json();
+    assert_eq!((of_bo["files"].as_array().unwrap().len(), &of_bo["captions"]), (1, &json!([])), "what others say");
     assert_eq!(replay["whole_url"], format!("/recordings/{ID}?t=7.5,9"));
     assert_eq!(ask(&server, &token("team", &[Grant::Replay]), &json!({"from": 0, "to": 1})).status, 403);
     let all = server.request("GET", &plain, &[("Authorization", &mine)]).json();
@@ -107,4 +113,10 @@ fn shared_link_of_an_open_server_needs_no_signature() {
     let url = clip["media"][FILES[0].0]["url"].as_str().unwrap();
     assert_eq!(server.get(url).status, 200);
     assert_eq!(server.get(&format!("/api/recordings/{ID}/share?from=90000")).status, 404);
+
+    // What captions say is found, and the list tells where.
+    let found = |text: &str| server.get(&format!("/api/recordings?text={text}")).json()["recordings"][0].clone();
+    assert_eq!(found("LAT")["said"], json!({"t_ms": 7_000, "who": "Ada", "text": "late", "language": "en"}));
+    assert_eq!((&found("budget")["id"], &found("budget")["said"]), (&json!(ID), &json!(null)));
+    assert_eq!(found("budget")["quality"], json!({"mark": "whole", "missing_ms": 0}));
 }

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::recording::library::is_active;
+
 /// One recording as the catalogue keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
@@ -32,6 +34,8 @@ pub struct Entry {
     pub tags: Vec<String>,
     /// Lines of chat, for the search; `None` keeps what the catalogue has.
     pub chat: Option<String>,
+    /// What captions say, for the search; `None` keeps what the catalogue has.
+    pub said: Option<String>,
     /// When the manifest was written to disk; 0 when it did not come from there.
     pub manifest_mtime_ns: i64,
     /// The manifest without its files' details, as JSON.
@@ -82,6 +86,9 @@ impl Entry {
             if let Some(poster) = poster(&fields.files) {
                 object.insert("poster".into(), poster);
             }
+            if !is_active(&fields.state) && !fields.files.is_empty() {
+                object.insert("quality".into(), quality(&fields.files));
+            }
         }
         Ok(Self {
             id: fields.id,
@@ -95,6 +102,7 @@ impl Entry {
             title: fields.title.unwrap_or_default(),
             tags: fields.tags,
             chat: None,
+            said: None,
             manifest_mtime_ns: 0,
             summary: summary.to_string(),
             manifest: text,
@@ -109,6 +117,26 @@ fn poster(files: &[FileFields]) -> Option<Value> {
     let t_ms = POSTER_MS.min(file.duration_ms / 2);
     Some(json!({ "file": file.file, "t_ms": t_ms, "duration_ms": file.duration_ms }))
 }
+
+// `whole`, `gaps`, or `poor` when so much is missing that people notice all the time. What its owner switched off is not
+// missing, and neither is the sound of a quiet room; the replay page says it in the same way.
+fn quality(files: &[FileFields]) -> Value {
+    let is_quiet = |gap: &GapFields| gap.kind == "audio" && gap.cause == "silence";
+    let is_wanted = |gap: &GapFields| matches!(gap.cause.as_str(), "muted" | "ended" | "consent") || is_quiet(gap);
+    // What cannot be read is no reason not to list a recording.
+    let gaps = files.iter().flat_map(|file| Vec::<GapFields>::deserialize(&file.gaps).unwrap_or_default());
+    let holes: Vec<GapFields> = gaps.filter(|gap| !is_wanted(gap)).collect();
+    let missing_ms = holes.iter().fold(0_u64, |sum, gap| sum.saturating_add(gap.to_ms.saturating_sub(gap.from_ms)));
+    let all_ms = files.iter().fold(0_u64, |sum, file| sum.saturating_add(file.duration_ms));
+    let mark = match holes.len() {
+        0 => "whole",
+        _ if missing_ms.saturating_mul(100) > all_ms.saturating_mul(POOR_PERCENT) => "poor",
+        _ => "gaps",
+    };
+    json!({ "mark": mark, "missing_ms": missing_ms })
+}
+
+const POOR_PERCENT: u64 = 5;
 
 // The first pictures of a call are often black, or somebody's ceiling.
 const POSTER_MS: u64 = 3_000;
@@ -159,6 +187,20 @@ struct FileFields {
     duration_ms: u64,
     #[serde(default)]
     video: Option<Value>,
+    #[serde(default)]
+    gaps: Value,
+}
+
+#[derive(Deserialize)]
+struct GapFields {
+    #[serde(default)]
+    kind: String,
+    #[serde(default)]
+    from_ms: u64,
+    #[serde(default)]
+    to_ms: u64,
+    #[serde(default)]
+    cause: String,
 }
 
 #[derive(Deserialize, Clone)]
@@ -220,6 +262,24 @@ mod tests {
         check(json!([file("a", "camera", 9_000, Value::Null)]), None);
         check(json!([file("a", "camera", 4_000, vp8()), file("b", "camera", 9_000, vp8())]), Some(("b", 3_000)));
         check(json!([file("a", "camera", 9_000, vp8()), file("b", "screen1", 1_000, vp8())]), Some(("b", 500)));
+    }
+
+    #[test]
+    fn quality_counts_what_is_missing_and_not_what_was_switched_off() {
+        let check = |state: &str, gaps: Value, expected: Option<(&str, u64)>| {
+            let manifest = json!({"id": "01920000-0000-7000-8000-000000000001", "room": "team", "state": state,
+                "started_at": "2026-11-20T10:00:00Z", "files": [{"file": "a", "duration_ms": 60_000, "gaps": gaps}, {"file": "b", "duration_ms": 40_000}]});
+            let summary: Value = serde_json::from_str(&Entry::from_value(manifest).unwrap().summary).unwrap();
+            let quality =
+                summary.get("quality").map(|q| (q["mark"].as_str().unwrap(), q["missing_ms"].as_u64().unwrap()));
+            assert_eq!(quality, expected);
+        };
+        let gap = |kind: &str, ms: u64, cause: &str| json!({"kind": kind, "from_ms": 1_000, "to_ms": 1_000 + ms, "cause": cause});
+        check("complete", json!([]), Some(("whole", 0)));
+        check("complete", json!([gap("video", 30_000, "muted"), gap("audio", 9_000, "silence")]), Some(("whole", 0)));
+        check("recovered", json!([gap("audio", 400, "loss")]), Some(("gaps", 400)));
+        check("complete", json!([gap("audio", 3_000, "loss"), gap("video", 3_000, "stall")]), Some(("poor", 6_000)));
+        check("recording", json!([gap("audio", 3_000, "loss")]), None);
     }
 
     #[test]

@@ -206,3 +206,30 @@ async fn every_order_is_walked_through_once_page_by_page() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_catalogue_from_before_captions_keeps_what_it_finds() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("catalog.sqlite");
+    let pool =
+        SqlitePoolOptions::new().connect_with(SqliteConnectOptions::new().filename(&path).create_if_missing(true));
+    let pool = pool.await.unwrap();
+    let before = migrations().into_iter().filter(|migration| migration.version < 6).collect();
+    Migrator::with_migrations(before).run(&pool).await.unwrap();
+    let one = entry(1, "r", &["Ada"]);
+    let row = "INSERT INTO recordings (seq, id, room, state, started_at_ms, duration_ms, size_bytes, files_count, summary, \
+        updated_at_ms, manifest_mtime_ns) VALUES (5, ?, 'r', 'complete', 0, 0, 0, 0, '{}', 0, 7)";
+    sqlx::query(row).bind(one.id.as_str()).execute(&pool).await.unwrap();
+    let row =
+        "INSERT INTO search (rowid, title, tags, room, people, chat) VALUES (5, '', '', 'r', 'Ada', 'the budget')";
+    sqlx::query(row).execute(&pool).await.unwrap();
+    pool.close().await;
+
+    let catalog = Catalog::open(&path).await.unwrap();
+    let found = |text: &str| Filter { text: Some(text.into()), limit: 9, ..Filter::default() };
+    assert_eq!(catalog.list(&found("budget")).await.unwrap().summaries, ["{}"]);
+    assert_eq!(catalog.known().await.unwrap()[0].manifest_mtime_ns, 0);
+    let said = Entry { said: Some("今天开会".into()), ..one };
+    catalog.upsert(&said, 0).await.unwrap();
+    assert_eq!(catalog.list(&found("budget 会")).await.unwrap().summaries.len(), 1);
+}

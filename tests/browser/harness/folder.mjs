@@ -32,13 +32,18 @@ function paint(frame, width, height, ms, shade, noise) {
   }
 }
 
+const ENCODERS = {
+  vp8: ["-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "12"],
+  av1: ["-c:v", "libaom-av1", "-usage", "realtime", "-cpu-used", "8"],
+};
+
 /**
- * Writes one segment: VP8 with a key frame every two seconds, Opus, or one of the two. With `copyOf` it is that file
+ * Writes one segment: VP8 (or AV1) with a key frame every two seconds, Opus, or one of the two. With `copyOf` it is that file
  * again, and with `repeats` it is played so many times on end. A grey picture needs next to no bits; with a `bitrate`
  * there is noise in it that takes as many as one of a real room. With `isOurs` it is laid out so that the server can copy
  * pictures out of it.
  */
-export async function makeSegment(path, { duration_ms, offset_ms = 0, video = true, audio = true, width = 640, height = 360, fps = 30, shade = 90, tone = 440, bitrate, copyOf, repeats = 1, isOurs = false }) {
+export async function makeSegment(path, { duration_ms, offset_ms = 0, video = true, audio = true, width = 640, height = 360, fps = 30, shade = 90, tone = 440, bitrate, copyOf, repeats = 1, isOurs = false, codec = "vp8" }) {
   if (copyOf) {
     copyFileSync(copyOf, path);
     return;
@@ -64,7 +69,7 @@ export async function makeSegment(path, { duration_ms, offset_ms = 0, video = tr
   }
   const child = spawn(
     "ffmpeg",
-    ["-v", "error", "-y", ...inputs, "-c:v", "libvpx", "-deadline", "realtime", "-cpu-used", "12", "-b:v", bitrate ?? "600k", "-g", String(2 * fps), "-c:a", "libopus", "-b:a", "32k",
+    ["-v", "error", "-y", ...inputs, ...ENCODERS[codec], "-b:v", bitrate ?? "600k", "-g", String(2 * fps), "-c:a", "libopus", "-b:a", "32k",
       "-t", String(seconds), "-cues_to_front", "1", "-reserve_index_space", "65536", "-f", "webm", path],
     { stdio: ["pipe", "inherit", "inherit"] },
   );
@@ -143,7 +148,7 @@ export async function makeRecording(folder, { n, room = "team", state = "complet
       files.push({
         file, participant, person: participants.at(-1).person, name: human.name, source,
         offset_ms: segment.offset_ms, duration_ms: segment.duration_ms * (segment.repeats ?? 1),
-        video: video ? { codec: "vp8", width, height } : null,
+        video: video ? { codec: segment.codec ?? "vp8", width, height } : null,
         audio: audio ? { codec: "opus", channels: 1 } : null,
         bytes: statSync(path).size, sha256: createHash("sha256").update(readFileSync(path)).digest("hex"), hashed_at: started_at,
         close_reason: "stopped", gaps: segment.gaps ?? [], counters: segment.counters ?? {},

@@ -1,10 +1,12 @@
 // What the stage can do beside playing: picture in picture, full screen, pitch, silence, loudness, pictures on hover.
 import assert from "node:assert/strict";
+import { mkdirSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
 import { BROWSERS, launch, openPage } from "../harness/browsers.mjs";
 import { idOf, makeRecording } from "../harness/folder.mjs";
-import { shoot } from "../harness/look.mjs";
+import { scan, shoot } from "../harness/look.mjs";
 import { startServer, temporary } from "../harness/server.mjs";
 import { until } from "../harness/wait.mjs";
 
@@ -32,6 +34,10 @@ before(async () => {
       { t_ms: LENGTH, type: "speaking", participants: [] },
     ],
   });
+  mkdirSync(join(folder.path, ID, "captions"));
+  writeFileSync(join(folder.path, ID, "captions", "en.vtt"), "WEBVTT\n\n00:14.000 --> 00:16.000\n<v Bo>About the giraffe\n");
+  const gaps = [{ kind: "video", from_ms: 500, to_ms: 1_500, cause: "loss" }];
+  await makeRecording(folder.path, { n: 2, room: "modern", started_at: "2026-03-03T09:00:00Z", people: [{ name: "Ana", segments: [{ ...small, codec: "av1", offset_ms: 0, duration_ms: 6_000, gaps }] }] });
   server = await startServer({ recordings: folder.path });
 });
 after(async () => {
@@ -177,9 +183,20 @@ for (const name of BROWSERS) {
 
     test("a card in the library shows its picture, and plays under the pointer", { timeout: 120_000 }, async () => {
       const page = await openPage(browser, `${server.url}/recordings`, { media: "none" });
-      const clock = (selector) => page.evaluate((selector) => window.reelayTest.clocksOf(window.reelayTest.all(selector))[0] ?? null, selector);
-      const poster = await until("a poster", () => clock("article img"));
-      assert.ok(poster >= 0 && poster <= 3_000, `poster of ${poster} ms`);
+      const clocks = (selector) => page.evaluate((selector) => window.reelayTest.clocksOf(window.reelayTest.all(selector)), selector);
+      const clock = async (selector) => (await clocks(selector))[0] ?? null;
+      // The newest first: one of AV1, one of VP8.
+      const posters = await until("posters", async () => {
+        const all = await clocks("article img");
+        return all.length === 2 && all.every((one) => one !== null) && all;
+      });
+      assert.ok(posters.every((one) => one >= 0 && one <= 3_000), `posters of ${posters} ms`);
+      const types = await page.evaluate(() => Promise.all(window.reelayTest.all("article img").map(async (one) => (await fetch(one.src)).headers.get("content-type"))));
+      assert.deepEqual(types, ["image/avif", "image/webp"]);
+      await page.getByRole("img", { name: "Much is missing: 1 s" }).waitFor();
+      await page.getByRole("img", { name: "Whole: nothing is missing" }).waitFor();
+      assert.deepEqual(await scan(page), []);
+      await shoot(page, `library-marks-${name}`);
       await page.locator("re-card").first().hover();
       const first = await until("a moving picture", () => clock("article video"));
       const isPart = await page.evaluate(() => { const [one] = window.reelayTest.all("article video"); return one.muted && one.getAttribute("src").includes("part=1"); });
@@ -187,6 +204,16 @@ for (const name of BROWSERS) {
       await until("it moves", async () => (await clock("article video")) > first + 200);
       await page.mouse.move(0, 0);
       await until("it is gone", () => page.evaluate(() => window.reelayTest.all("article video").length === 0));
+      await page.context().close();
+    });
+
+    test("what was said is found, and a click leads to that moment", { timeout: 120_000 }, async () => {
+      const page = await openPage(browser, `${server.url}/recordings?q=giraffe`, { media: "none" });
+      await page.getByText("About the giraffe").waitFor();
+      assert.deepEqual(await scan(page), []);
+      await shoot(page, `library-said-${name}`);
+      await page.getByRole("link", { name: "Said at 0:14" }).click();
+      await until("that moment", async () => Math.abs((await state(page)).at - 14_000) < 100);
       await page.context().close();
     });
   });

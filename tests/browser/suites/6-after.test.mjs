@@ -1,6 +1,7 @@
 // What people do with a recording afterwards: name and tag it, find it again, protect it, save all or a part of it.
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
+import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 
@@ -103,6 +104,8 @@ for (const name of BROWSERS) {
     });
 
     test("a part becomes a page of its own that plays, stops, repeats and is kept", { timeout: 120_000 }, async () => {
+      mkdirSync(join(folder.path, id, "captions"), { recursive: true });
+      writeFileSync(join(folder.path, id, "captions", "en.vtt"), "WEBVTT\n\n00:00.000 --> 00:06.000\n<v Ana>A giraffe\n\n00:00.000 --> 00:06.000\n<v Bo>A zebra\n");
       const page = await openPage(browser, `${server.url}/recordings/${id}`, { media: "none" });
       const share = async (who) => {
         await page.getByRole("button", { name: "Share", exact: true }).click();
@@ -128,6 +131,10 @@ for (const name of BROWSERS) {
       await until("its first picture", async () => (await now()).readyState >= 2 && (await page.evaluate(() => window.reelayTest.clocksOf(window.reelayTest.all("video.shown")).some((clock) => clock !== null))));
       assert.equal(await tiles(), 1, "Ana alone");
       assert.equal(await page.getByRole("link", { name: "All recordings" }).count(), 0);
+      const captions = page.locator("reelay-player .captions");
+      await page.getByRole("combobox", { name: "Captions" }).selectOption("en");
+      await captions.getByText("A giraffe", { exact: true }).waitFor();
+      assert.equal(await captions.getByText("A zebra").count(), 0, "what others say stays away");
       const from = (await now()).at;
       await page.getByRole("button", { name: "Play from the start" }).click();
       await until("it plays", async () => (await now()).at > from + 0.5);
@@ -143,6 +150,8 @@ for (const name of BROWSERS) {
       assert.match(download.suggestedFilename(), /Ana.*\.webm$/);
       await page.goto(all);
       await until("both", async () => (await tiles()) === 2);
+      await page.getByRole("combobox", { name: "Captions" }).selectOption("en");
+      await captions.getByText("A zebra", { exact: true }).waitFor();
       await page.getByRole("link", { name: "Open the whole recording" }).click();
       await page.getByRole("button", { name: "Share", exact: true }).waitFor();
       await page.goto(`${server.url}/clip/${id}?from=900000`);

@@ -88,6 +88,12 @@ export const enPages = {
     deleteFailed: "It was not deleted. The server refused.",
     free: (free: string, hours: number) => `${free} free, ${hours === 1 ? "1 hour" : `${hours} hours`} of one camera`,
     fullOn: (free: string, day: string) => `${free}, full around ${day}`,
+    quality: {
+      whole: () => "Whole: nothing is missing",
+      gaps: (s: string) => `Some gaps: ${s} s missing`,
+      poor: (s: string) => `Much is missing: ${s} s`,
+    },
+    saidAt: (time: string) => `Said at ${time}`,
     card: {
       waiting: "Starts with the first picture or sound",
       recording: "Recording now",

@@ -78,6 +78,8 @@ export const enReplay = {
     clipCopied: (until: string) => `Link copied. It works until ${until}.`,
     clipFailed: "The link was not made. Try again.",
     clipMissing: "This part is not here.",
+    clipUnsaved: "This part is still being recorded.",
+    clipUnsavedText: "It plays here by itself when it is saved, in a few seconds.",
     clipLocked: "This link does not work any more.",
     clipLockedText: "Ask whoever sent it for a new one.",
     captions: "Captions",

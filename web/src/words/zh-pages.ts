@@ -87,6 +87,12 @@ export const zhPages: typeof enPages = {
     deleteFailed: "没有删除。服务器拒绝了。",
     free: (free, hours) => `剩余 ${free}，可录一路摄像头 ${hours} 小时`,
     fullOn: (free, day) => `${free}，约 ${day} 用尽`,
+    quality: {
+      whole: () => "完整：没有缺失",
+      gaps: (s) => `有空缺：缺 ${s} 秒`,
+      poor: (s) => `缺失较多：缺 ${s} 秒`,
+    },
+    saidAt: (time) => `在 ${time} 说到`,
     card: {
       waiting: "有画面或声音时开始",
       recording: "正在录制",

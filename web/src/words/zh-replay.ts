@@ -78,6 +78,8 @@ export const zhReplay: typeof enReplay = {
     clipCopied: (until: string) => `链接已复制，有效期至 ${until}。`,
     clipFailed: "链接没有生成，请再试一次。",
     clipMissing: "这里没有这个片段。",
+    clipUnsaved: "这一段还在录制。",
+    clipUnsavedText: "保存后会在这里自动播放，只需几秒。",
     clipLocked: "此链接已失效。",
     clipLockedText: "请向发送者索要新链接。",
     captions: "字幕",

@@ -5,9 +5,9 @@ import { isEmbedded, serverUrl } from "../server.ts";
 import { parseCaptions } from "./captions.ts";
 import type { Cue } from "./captions.ts";
 import { VERSION } from "./model.ts";
-import type { Manifest, MediaUrls, RecordedEvent, Span } from "./model.ts";
+import type { CaptionsUrl, Manifest, MediaUrls, RecordedEvent, Span } from "./model.ts";
 
-export type Failure = "missing" | "locked" | "newer" | "offline" | "failed";
+export type Failure = "missing" | "locked" | "newer" | "offline" | "unsaved" | "failed";
 
 export class LoadError extends Error {
   readonly why: Failure;
@@ -45,16 +45,18 @@ export interface Clip {
 
 /** The span that a shared address means, by its query. */
 export async function loadClip(id: string, query: string, signal: AbortSignal): Promise<Clip> {
-  interface Answer extends Manifest {
+  interface Answer extends Omit<Manifest, "captions"> {
     events: RecordedEvent[];
     from_ms: number;
     to_ms: number;
     download_url: string | null;
     whole_url: string | null;
+    captions: { language: string; text: string }[];
   }
   try {
-    const { events, from_ms: from, to_ms: to, download_url: downloadUrl, whole_url: wholeUrl, ...manifest } =
+    const { captions, events, from_ms: from, to_ms: to, download_url: downloadUrl, whole_url: wholeUrl, ...rest } =
       await request<Answer>(`/api/recordings/${encodeURIComponent(id)}/share${query}`, { signal });
+    const manifest = { ...rest, captions: captions.map((one) => ({ ...one, url: "" })) };
     return { manifest, events, span: { from, to }, downloadUrl, wholeUrl };
   } catch (error) {
     if (signal.aborted) throw error;
@@ -69,7 +71,8 @@ function elsewhere(media: Record<string, MediaUrls>): Record<string, MediaUrls> 
 }
 
 /** What is said when, from captions of a recording. */
-export async function loadCaptions(url: string, signal: AbortSignal): Promise<Cue[]> {
+export async function loadCaptions({ url, text }: CaptionsUrl, signal: AbortSignal): Promise<Cue[]> {
+  if (text !== undefined) return parseCaptions(text);
   const token = accessToken();
   const headers: HeadersInit = token === null || url.includes("sig=") ? {} : { Authorization: `Bearer ${token}` };
   const answer = await fetch(url, { signal, headers });
@@ -124,6 +127,7 @@ function whyOf(error: unknown): Failure {
     case "forbidden":
     case "token-expired": return "locked";
     case "offline": return "offline";
+    case "recording-active": return "unsaved";
     default: return "failed";
   }
 }

@@ -68,6 +68,22 @@ export interface CaptionsUrl {
   /** As in BCP 47. */
   language: string;
   url: string;
+  /** The captions themselves, where they came along. */
+  text?: string;
+}
+
+/** How much of a recording is missing. */
+export interface Quality {
+  mark: "whole" | "gaps" | "poor";
+  missing_ms: number;
+}
+
+/** Where in a recording what was searched for is said. */
+export interface Said {
+  t_ms: number;
+  who: string;
+  text: string;
+  language: string;
 }
 
 /** What a list entry and a manifest have in common. */
@@ -89,6 +105,9 @@ export interface Summary {
   poster?: { file: string; t_ms: number; duration_ms: number };
   poster_url?: string | null;
   preview_url?: string | null;
+  quality?: Quality;
+  /** Only in answers to a search. */
+  said?: Said;
 }
 
 export interface Manifest extends Summary {

@@ -1,10 +1,11 @@
 // One recording in the library: poster, title, when and who, size, one line about its state.
-import { css, html, nothing } from "lit";
+import { css, html, nothing, svg } from "lit";
 import type { TemplateResult } from "lit";
 import { namesOf, titleOf } from "../../client/library.ts";
 import { isGrowing, VERSION } from "../../client/replay/model.ts";
-import type { Summary } from "../../client/replay/model.ts";
-import { bytes, dateTime, duration, list } from "../../words/format.ts";
+import type { Quality, Said, Summary } from "../../client/replay/model.ts";
+import { formatSpan } from "../../client/replay/when.ts";
+import { bytes, dateTime, duration, list, number } from "../../words/format.ts";
 import { base, ReElement } from "../base.ts";
 import { paths } from "../route.ts";
 import { icon } from "./icon.ts";
@@ -114,7 +115,8 @@ export class ReCard extends ReElement {
       <div class="text">
         <h2><a class="title" href=${paths.replay(one.id)} aria-label=${w.play(title)}>${title}</a></h2>
         <p class="second who">${names.length > 0 ? list(names) : this.words.common.people(0)}</p>
-        <p class="hint numbers">${dateTime(one.started_at)}${one.size_bytes ? ` · ${bytes(one.size_bytes)}` : ""}</p>
+        <p class="hint numbers">${one.quality && !isLater ? this.quality(one.quality) : nothing}${dateTime(one.started_at)}${one.size_bytes ? ` · ${bytes(one.size_bytes)}` : ""}</p>
+        ${one.said ? this.said(one.said) : nothing}
         ${state && !grows ? html`<p class="state" data-state=${one.state}>${icon(one.state === "failed" ? "bad" : "warn", 16)}<span>${state}</span></p>` : nothing}
       </div>
       <div class="tools">
@@ -122,6 +124,21 @@ export class ReCard extends ReElement {
         ${grows ? nothing : html`<button class="icon remove" aria-label=${w.delete(title)} title=${`${w.deleteShort} (Del)`} @click=${() => this.tell("re-remove")}>${icon("trash")}</button>`}
       </div>
     </article>`;
+  }
+
+  /** Bars for how much of it is there. A click on them opens the recording, as one beside them does. */
+  private quality({ mark, missing_ms }: Quality): TemplateResult {
+    const text = this.words.library.quality[mark](number(missing_ms / 1000));
+    const bars = { whole: 3, gaps: 2, poor: 1 }[mark];
+    return html`<span class="mark" data-mark=${mark} role="img" aria-label=${text} title=${text} @click=${() => this.renderRoot.querySelector<HTMLElement>("a.title")?.click()}>
+      <svg width="14" height="12" viewBox="0 0 14 12" aria-hidden="true">${[0, 1, 2].map((i) => svg`<rect x=${i * 5} y=${7 - i * 3} width="3" height=${5 + i * 3} rx="1" class=${i < bars ? "on" : "off"}/>`)}</svg></span>`;
+  }
+
+  /** Where the words of the search are said. */
+  private said({ t_ms, who, text, language }: Said): TemplateResult {
+    const at = formatSpan(Math.floor(t_ms / 1000) * 1000);
+    return html`<p class="said"><a class="numbers" href=${`${paths.replay(this.entry.id)}?t=${at}`}>${this.words.library.saidAt(duration(t_ms))}</a>
+      <q lang=${language}>${who ? html`<b><bdi>${who}</bdi></b> ` : nothing}<bdi>${text}</bdi></q></p>`;
   }
 
   private faces(names: string[]): TemplateResult {
@@ -162,6 +179,13 @@ export class ReCard extends ReElement {
       .state { display: flex; gap: 6px; align-items: start; padding-top: var(--s1); color: var(--text-2); font-size: var(--t2); }
       .state .glyph { flex: none; margin-top: 2px; color: var(--warn); }
       .state[data-state="failed"] .glyph { color: var(--bad); }
+      .mark { position: relative; display: inline-block; margin-right: 6px; color: var(--text-3); vertical-align: -1px; cursor: pointer; }
+      .mark[data-mark="gaps"], .mark[data-mark="poor"] { color: var(--warn); }
+      .mark .on { fill: currentColor; }
+      .mark .off { fill: none; stroke: currentColor; stroke-width: .8; }
+      .said { display: flex; flex-wrap: wrap; gap: 0 var(--s2); padding-top: var(--s1); font-size: var(--t2); }
+      .said a { position: relative; font-weight: 600; }
+      .said q { display: -webkit-box; overflow: hidden; -webkit-line-clamp: 2; -webkit-box-orient: vertical; min-width: 0; color: var(--text-2); quotes: none; overflow-wrap: anywhere; }
       .tools { position: absolute; inset: var(--s2) var(--s2) auto; display: flex; justify-content: space-between; pointer-events: none; }
       .tools > * { pointer-events: auto; opacity: 0; transition: opacity var(--fast); }
       article:hover .tools > *, article:focus-within .tools > *, :host([selected]) .tools > * { opacity: 1; }

@@ -11,6 +11,9 @@ import { icon } from "../elements/icon.ts";
 import "../player/player.ts";
 import type { ReelayPlayer } from "../player/player.ts";
 
+/** What is being recorded is asked for again after this time. */
+const SOON_MS = 3_000;
+
 class RePageClip extends ReElement {
   static override properties = { recording: {}, clip: { state: true }, failure: { state: true }, loops: { state: true } };
   declare recording: string;
@@ -40,7 +43,9 @@ class RePageClip extends ReElement {
       document.title = `${titleOf(this.clip.manifest)} · ${this.words.common.name}`;
     } catch (error) {
       // What is loaded goes on.
-      if (!signal.aborted && !this.clip) this.failure = error instanceof LoadError ? error.why : "failed";
+      if (signal.aborted || this.clip) return;
+      this.failure = error instanceof LoadError ? error.why : "failed";
+      if (this.failure === "unsaved") setTimeout(() => signal.aborted || void this.load(), SOON_MS);
     }
   }
 
@@ -70,7 +75,7 @@ class RePageClip extends ReElement {
   private failed(why: Failure): TemplateResult {
     const w = this.words.replay;
     const texts: Record<Failure, [string, string]> = {
-      missing: [w.clipMissing, w.missingText], locked: [w.clipLocked, w.clipLockedText], newer: [w.newer, ""], offline: [this.words.common.offline, w.offline], failed: [w.failed, w.failedText],
+      missing: [w.clipMissing, w.missingText], locked: [w.clipLocked, w.clipLockedText], newer: [w.newer, ""], unsaved: [w.clipUnsaved, w.clipUnsavedText], offline: [this.words.common.offline, w.offline], failed: [w.failed, w.failedText],
     };
     const [heading, text] = texts[why];
     return html`<re-empty main .heading=${heading}>${text}

@@ -106,7 +106,7 @@ class RePageReplay extends ReElement {
         <p class="second">${manifest.title?.trim() ? `${manifest.room} · ` : ""}${dateTime(manifest.started_at)} · ${names.length > 0 ? list(names) : w.nobody}</p>
         ${manifest.tags?.length ? html`<ul class="tags" aria-label=${w.tagsLabel}>${manifest.tags.map((tag) => html`<li><a href=${`${paths.library}?q=${encodeURIComponent(tag)}`}><bdi>${tag}</bdi></a></li>`)}</ul>` : nothing}</div>
       ${grows ? html`<span class="rec numbers"><span class="dot"></span>${w.growing}</span><a class="button small" href=${paths.room(manifest.room)}>${w.join}</a>` : nothing}
-      <re-share .url=${paths.replay(this.recording)} .position=${this.position} .length=${lengthOf(manifest)} .people=${peopleOf(manifest)} .canShare=${manifest.share_url !== undefined && !grows}
+      <re-share .url=${paths.replay(this.recording)} .position=${this.position} .length=${lengthOf(manifest)} .people=${peopleOf(manifest)} .canShare=${manifest.share_url !== undefined}
         @re-share=${(event: CustomEvent<ShareWish>) => void this.share(event.detail)} @re-copy=${(event: CustomEvent<string>) => this.player?.copy(event.detail)}></re-share>
       ${grows ? nothing : html`<re-replay-more .manifest=${manifest} .position=${this.position} @re-delete=${this.discard} @re-erased=${() => this.player?.refresh()}
         @re-noted=${(event: CustomEvent<Notes>) => (this.manifest = { ...manifest, ...event.detail })}></re-replay-more>`}
@@ -116,7 +116,7 @@ class RePageReplay extends ReElement {
   private failed(why: Failure): TemplateResult {
     const w = this.words.replay;
     const texts: Record<Failure, [string, string]> = {
-      missing: [w.missing, w.missingText], locked: [w.locked, ""], newer: [w.newer, ""], offline: [this.words.common.offline, w.offline], failed: [w.failed, w.failedText],
+      missing: [w.missing, w.missingText], locked: [w.locked, ""], newer: [w.newer, ""], unsaved: [w.failed, w.failedText], offline: [this.words.common.offline, w.offline], failed: [w.failed, w.failedText],
     };
     const [heading, text] = texts[why];
     const canRetry = why === "failed" || why === "offline";

@@ -324,12 +324,12 @@ export class ReelayPlayer extends ReElement {
   }
 
   private async setCaptions(wanted: string): Promise<void> {
-    const url = this.manifest?.captions?.find((one) => one.language === wanted)?.url;
-    this.language = url ? wanted : "";
+    const found = this.manifest?.captions?.find((one) => one.language === wanted);
+    this.language = found ? wanted : "";
     this.cues = [];
-    if (!url) return;
+    if (!found) return;
     const signal = this.connected;
-    const cues = await loadCaptions(url, signal).catch(() => null);
+    const cues = await loadCaptions(found, signal).catch(() => null);
     if (signal.aborted || this.language !== wanted) return;
     if (cues) this.cues = cues;
     else {
@@ -382,7 +382,7 @@ export class ReelayPlayer extends ReElement {
   // Our own page says it in its own place.
   private failed(why: Failure): TemplateResult {
     const w = this.words.replay;
-    const text = { missing: w.missing, locked: w.locked, newer: w.newer, offline: this.words.common.offline, failed: w.failed }[why];
+    const text = { missing: w.missing, locked: w.locked, newer: w.newer, offline: this.words.common.offline, unsaved: w.clipUnsaved, failed: w.failed }[why];
     return html`<re-notice kind="warn">${text}${why === "failed" || why === "offline" ? html`<button slot="action" class="small" @click=${() => void this.refresh()}>${w.tryAgain}</button>` : nothing}</re-notice>`;
   }
 
