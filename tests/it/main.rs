@@ -21,6 +21,7 @@ mod hostile_folders;
 mod library_rights;
 mod limits;
 mod media;
+mod odd_flows;
 mod openapi;
 mod operation;
 mod playback;

@@ -136,6 +136,39 @@ fn cases() -> Vec<Case> {
             &[(Kind::Video, "loss", frozen_ms)],
             move |items| drop(items.remove(picture(items, torn).0)),
         ),
+        case(
+            "a picture comes when nobody waits any more",
+            &[
+                ("video_missing", 1),
+                ("video_lost", 1),
+                ("video_late", 1),
+                ("freezes", 1),
+                ("freeze_ms", frozen_ms),
+                ("freeze_max_ms", frozen_ms),
+                ("video_skipped", 0),
+                ("video_frames", (360 - (next_key - torn)) as u64),
+            ],
+            &[(Kind::Video, "loss", frozen_ms)],
+            move |items| late(items, picture(items, torn).0, ms(3_000)),
+        ),
+        case(
+            "a picture breaks the format",
+            &[
+                ("video_malformed", 1),
+                ("freezes", 1),
+                ("freeze_ms", frozen_ms),
+                ("freeze_max_ms", frozen_ms),
+                ("video_skipped", (next_key - torn) as u64),
+                ("video_frames", (360 - (next_key - torn)) as u64),
+            ],
+            &[],
+            move |items| {
+                let at = picture(items, torn).0;
+                let TapItem::Packet(packet) = &mut items[at].1 else { unreachable!() };
+                // Its first partition is longer than the whole of it.
+                packet.payload = [&packet.payload[..4], &[0xff; 3]].concat().into();
+            },
+        ),
         case("packets come twice", &[("duplicates", 5), ("packets", 0)], &[], |items| {
             for n in [50, 120, 130, 200, 400] {
                 let at = nth(items, if n % 20 == 0 { Kind::Audio } else { Kind::Video }, n);
@@ -152,6 +185,30 @@ fn cases() -> Vec<Case> {
                 packet.payload = bytes::Bytes::from_static(&[0x03]);
             },
         ),
+        case(
+            "sound goes back in time once",
+            &[("overlaps", 1), ("audio_packets", 599), ("filled_audio_ms", 20)],
+            &[(Kind::Audio, "silence", 20)],
+            |items| {
+                let at = nth(items, Kind::Audio, 300);
+                let TapItem::Packet(packet) = &mut items[at].1 else { unreachable!() };
+                packet.rtp_time = packet.rtp_time.wrapping_sub(60 * 48);
+            },
+        ),
+        case("the sender begins its times anew", &[("restarts", 1)], &[], |items| {
+            let at = nth(items, Kind::Audio, 300);
+            for (_, item) in &mut items[at..] {
+                match item {
+                    TapItem::Packet(packet) if packet.kind == Kind::Audio => {
+                        packet.rtp_time = packet.rtp_time.wrapping_add(1 << 30);
+                    }
+                    TapItem::Report(report) if report.kind == Kind::Audio => {
+                        report.rtp_time = report.rtp_time.wrapping_add(1 << 30);
+                    }
+                    _ => {}
+                }
+            }
+        }),
         case("a report is wrong", &[("reports_rejected", 1), ("reports", 23)], &[], |items| {
             each_report(items, |n, report| {
                 if n == 5 && report.kind == Kind::Video {
