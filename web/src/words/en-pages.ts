@@ -56,7 +56,6 @@ export const enPages = {
     states: { any: "Any state", complete: "Whole", recovered: "Recovered", interrupted: "Ended early", failed: "Failed", recording: "Growing" },
     sort: "Sort",
     sorts: { newest: "Newest first", oldest: "Oldest first", longest: "Longest first", largest: "Largest first" },
-    sortedAmong: (n: number) => `Sorted among the ${n} newest.`,
     room: (room: string) => `Room ${room}`,
     person: (person: string) => `With ${person}`,
     removeFilter: (what: string) => `Remove the filter: ${what}`,

@@ -55,7 +55,6 @@ export const zhPages: typeof enPages = {
     states: { any: "任何状态", complete: "完整", recovered: "已恢复", interrupted: "提前结束", failed: "失败", recording: "正在增长" },
     sort: "排序",
     sorts: { newest: "最新在前", oldest: "最早在前", longest: "最长在前", largest: "最大在前" },
-    sortedAmong: (n) => `仅在最新的 ${n} 条中排序。`,
     room: (room) => `房间 ${room}`,
     person: (person) => `有 ${person}`,
     removeFilter: (what) => `去掉筛选：${what}`,

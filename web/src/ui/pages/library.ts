@@ -288,10 +288,16 @@ class RePageLibrary extends ReElement {
           ${this.loading === "there" ? html`<p class="hint numbers">${this.entries.length > 0 ? w.count(this.entries.length - this.removed.size, this.next !== null) : nothing}
             ${this.storage ? html`${this.entries.length > 0 ? " · " : nothing}<a href=${paths.storage}>${this.space(this.storage)}</a>` : nothing}</p>` : nothing}</div>
         ${this.selected.size > 0 ? this.actions() : this.head()}
-        ${liveRooms(this.rooms, this.words)}
+        ${liveRooms(this.rooms.filter((room) => this.isWanted(room)), this.words)}
         ${this.fresh.length > 0 ? html`<p class="middle"><button class="small" @click=${this.showFresh}>${icon("up", 16)}${w.fresh(this.fresh.length)}</button></p>` : nothing}
         ${this.content()}
       </main>`;
+  }
+
+  /** Who looks for words sees only the rooms that have them in their name or in that of somebody in it. */
+  private isWanted(room: LiveRoom): boolean {
+    const text = [room.room, ...room.participants.map((one) => one.name)].join(" ").toLocaleLowerCase();
+    return this.query.text.trim().toLocaleLowerCase().split(/\s+/u).every((word) => text.includes(word));
   }
 
   /** How much fits in, and until when if that day is near enough to care. */
@@ -371,7 +377,7 @@ class RePageLibrary extends ReElement {
           aria-label=${`${titleOf(one)}, ${namesOf(one).join(", ")}`} role="group"></re-card></li>`)}
       </ul>
       ${this.next === null ? nothing : html`<p class="middle">
-        ${this.query.sort === "newest" ? html`<button ?disabled=${this.isMore} @click=${this.more}>${w.more}</button>` : html`<span class="hint">${w.sortedAmong(this.entries.length)}</span>`}</p>`}`;
+        <button ?disabled=${this.isMore} @click=${this.more}>${w.more}</button></p>`}`;
   }
 
   static override styles = [base, styles];
