@@ -103,7 +103,7 @@ class ReApp extends ReElement {
   private unknown(): TemplateResult {
     const w = this.words.common;
     return html`<re-header></re-header><main>
-      <re-empty main .heading=${w.notFoundTitle}>${w.notFoundText}<a slot="action" href=${paths.home}>${w.toHome}</a></re-empty></main>`;
+      <re-empty main .heading=${w.notFoundTitle}>${w.notFoundText}<a slot="action" class="button" href=${paths.home}>${w.toHome}</a></re-empty></main>`;
   }
 
   override render() {

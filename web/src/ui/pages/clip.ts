@@ -10,6 +10,7 @@ import "../elements/empty.ts";
 import { icon } from "../elements/icon.ts";
 import "../player/player.ts";
 import type { ReelayPlayer } from "../player/player.ts";
+import { paths } from "../route.ts";
 
 /** What is being recorded is asked for again after this time. */
 const SOON_MS = 3_000;
@@ -79,7 +80,8 @@ class RePageClip extends ReElement {
     };
     const [heading, text] = texts[why];
     return html`<re-empty main .heading=${heading}>${text}
-      ${why === "failed" || why === "offline" ? html`<button slot="action" @click=${() => void this.load()}>${w.tryAgain}</button>` : nothing}</re-empty>`;
+      ${why === "failed" || why === "offline" ? html`<button slot="action" @click=${() => void this.load()}>${w.tryAgain}</button>` : nothing}
+      <a slot="action" class="button" href=${paths.home}>${this.words.common.toHome}</a></re-empty>`;
   }
 
   static override styles = [
