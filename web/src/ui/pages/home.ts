@@ -106,7 +106,7 @@ class RePageHome extends ReElement {
     const isRecording = room.recording.state === "recording";
     return html`<li class="item live">
       <div class="what"><a class="title" href=${paths.room(room.room)} aria-label=${w.join(room.room)}>${room.room}</a>
-        <span class="second">${room.participants.length > 0 ? list(room.participants.map((one) => one.name)) : this.words.common.people(0)}${room.watchers > 0 ? ` · ${w.watching(room.watchers)}` : ""}</span></div>
+        <span class="second">${room.participants.length > 0 ? list(room.participants.map((one) => one.name)) : this.words.library.nobodyYet}${room.watchers > 0 ? ` · ${w.watching(room.watchers)}` : ""}</span></div>
       ${isRecording ? html`<span class="rec numbers"><span class="dot"></span>${w.recordedNow} ${duration(room.recording.duration_ms)}</span>` : nothing}
       ${room.watch ? html`<a class="button small" href=${paths.watch(room.room)} aria-label=${w.watch(room.room)}>${icon("eye")}${w.watchShort}</a>` : nothing}
     </li>`;
@@ -161,6 +161,7 @@ class RePageHome extends ReElement {
         .row { flex-direction: column; }
         .item { flex-wrap: wrap; gap: var(--s1) var(--s3); }
         .live .what { flex: 1 0 100%; }
+        .what > .second { white-space: normal; }
       }
     `,
   ];

@@ -120,6 +120,7 @@ class RePageStorage extends ReElement {
       ${this.log.length === 0 ? html`<p class="second" role="status">${w.logEmpty}</p>` : this.table(
         [w.when, w.who, w.did, w.room, w.what],
         this.log.map((one) => [dateTime(one.at), html`<bdi>${one.name ?? one.who ?? one.from ?? ""}</bdi>`, w.actions[one.action] ?? one.action, one.recording ? this.link(one.recording, one.room ?? "") : html`<bdi>${one.room ?? ""}</bdi>`, html`<bdi>${one.what ?? ""}</bdi>`]),
+        "log",
       )}</section>`;
   }
 
@@ -143,8 +144,8 @@ class RePageStorage extends ReElement {
   }
 
   // Wide on a phone: it scrolls in its own box, which keys reach too.
-  private table(heads: unknown[], rows: unknown[][]): TemplateResult {
-    return html`<div class="scroll" tabindex="0" role="group" aria-label=${this.words.storage.table}><table><thead><tr>${heads.map((head) => (head === "" ? html`<td></td>` : html`<th scope="col">${head}</th>`))}</tr></thead>
+  private table(heads: unknown[], rows: unknown[][], kind = ""): TemplateResult {
+    return html`<div class="scroll" tabindex="0" role="group" aria-label=${this.words.storage.table}><table class=${kind}><thead><tr>${heads.map((head) => (head === "" ? html`<td></td>` : html`<th scope="col">${head}</th>`))}</tr></thead>
       <tbody>${rows.map((row) => html`<tr>${row.map((cell) => html`<td class="numbers">${cell}</td>`)}</tr>`)}</tbody></table></div>`;
   }
 
@@ -163,8 +164,9 @@ class RePageStorage extends ReElement {
       table { width: 100%; border-collapse: collapse; font-size: var(--t2); text-align: left; }
       th { color: var(--text-2); font-weight: 600; white-space: nowrap; }
       th, td { padding: 6px var(--s4) 6px 0; border-bottom: 1px solid var(--line); vertical-align: baseline; overflow-wrap: anywhere; }
+      tbody tr:last-child td { border-bottom: 0; }
       td a { display: inline-block; min-height: 24px; }
-      @media (max-width: 480px) { main { padding: var(--s4) var(--s3) var(--s6); gap: var(--s4); } section { padding: var(--s3); } td { white-space: nowrap; } }
+      @media (max-width: 480px) { main { padding: var(--s4) var(--s3) var(--s6); gap: var(--s4); } section { padding: var(--s3); } td { white-space: nowrap; } th, td { padding-right: var(--s3); } .log td:first-child { min-width: 6em; white-space: normal; } }
     `,
   ];
 }

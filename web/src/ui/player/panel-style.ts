@@ -9,11 +9,12 @@ export const stylesOfPanel = css`
   .tabs :focus-visible { outline-offset: -4px; }
   #body { min-height: 0; padding: var(--s2) var(--s3) var(--s4); overflow: auto; }
   #body:focus-visible { outline-offset: -3px; }
-  .human { display: grid; grid-template-columns: 40px 1fr repeat(4, auto); align-items: center; gap: 0 var(--s2); padding: var(--s2) 0; }
+  .human { display: grid; grid-template-columns: 40px 1fr repeat(4, auto); align-items: center; gap: 0 var(--s1); padding: var(--s2) 0; }
   .human + .human { border-top: 1px solid var(--line); }
   .round { display: grid; place-items: center; width: 40px; height: 40px; border-radius: 50%; background: var(--sunken); color: var(--text); font: 600 var(--t2)/1 var(--font); }
   .what { display: grid; min-width: 0; }
-  .what b { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+  .what { margin-left: var(--s1); }
+  .what b { overflow-wrap: anywhere; }
   .human .icon { width: 40px; min-height: 40px; }
   .loud { grid-column: 1 / -1; display: flex; align-items: center; gap: var(--s2); }
   .loud input { flex: 1; min-width: 0; height: 28px; accent-color: var(--accent); }
