@@ -23,7 +23,7 @@ interface Happening {
 }
 
 /** The most telling picture stands for several things that happened at nearly the same time. */
-const RANK: readonly IconName[] = ["chat", "pin", "screen", "pause", "people", "leave"];
+const RANK: readonly IconName[] = ["pin", "chat", "screen", "pause", "people", "leave"];
 /** Closer than this, two things share one button. */
 const TOO_CLOSE_PX = 30;
 
@@ -221,18 +221,17 @@ export class ReTimeline extends ReElement {
     for (const one of this.happenings) {
       const last = found.at(-1);
       if (!last || one.at - last.at > near) {
-        found.push({ ...one });
+        found.push({ ...one, text: `${duration(one.at)} ${one.text}` });
         continue;
       }
       last.text += `\n${duration(one.at)} ${one.text}`;
-      if (RANK.indexOf(one.what) < RANK.indexOf(last.what)) last.what = one.what;
+      if (RANK.indexOf(one.what) < RANK.indexOf(last.what)) [last.what, last.at] = [one.what, one.at];
     }
     return found;
   }
 
   private dot(one: Happening, index: number): TemplateResult {
-    const text = `${duration(one.at)} ${one.text}`;
-    return html`<button class="dot quiet" tabindex=${index === this.focused ? 0 : -1} aria-label=${text} title=${text}
+    return html`<button class="dot quiet" tabindex=${index === this.focused ? 0 : -1} aria-label=${one.text} title=${one.text}
       ${styled({ left: `clamp(16px, ${this.share(one.at)}, calc(100% - 16px))` })} @focus=${() => (this.focused = index)} @click=${() => this.seek(one.at)}>${icon(one.what, 16)}</button>`;
   }
 
