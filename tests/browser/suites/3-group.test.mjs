@@ -95,7 +95,7 @@ const timed = (page, to) => page.evaluate(async (to) => {
   else group.currentTime = to;
   let first = null;
   for (;;) {
-    await new Promise((resolve) => setTimeout(resolve, 10));
+    await new Promise((resolve) => requestAnimationFrame(resolve));
     const places = videos.map((video) => video.currentTime);
     if (first === null && !group.seeking) first = places;
     if (first !== null && places.every((place, i) => place > first[i] + 0.005)) return Math.round(performance.now() - began);
