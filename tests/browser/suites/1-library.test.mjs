@@ -7,7 +7,7 @@ import { after, before, describe, test } from "node:test";
 import { BROWSERS, launch, openPage } from "../harness/browsers.mjs";
 import { idOf, makeRecording } from "../harness/folder.mjs";
 import { scan, shoot, VIEWPORTS } from "../harness/look.mjs";
-import { startServer, temporary } from "../harness/server.mjs";
+import { reelay, startServer, temporary } from "../harness/server.mjs";
 import { until } from "../harness/wait.mjs";
 
 let server, folder;
@@ -147,6 +147,34 @@ test("an empty library says what to do", { timeout: 120_000 }, async () => {
   assert.deepEqual(await scan(page), []);
   await other.stop();
   await page.reload().catch(() => {});
+  await browser.close();
+  place.remove();
+});
+
+test("storage shows the rules, what goes by them, and which programs are told", { timeout: 180_000 }, async () => {
+  const place = temporary("rules");
+  const rules = { MAX_AGE: "30d", MAX_TOTAL: "1TB", MIN_FREE: "1MB", EVERY: "1h" };
+  const env = Object.fromEntries(Object.entries(rules).map(([name, value]) => [`REELAY_RETENTION__${name}`, value]));
+  // Nobody listens there.
+  const other = await startServer({ recordings: place.path, env: { ...env, REELAY_WEBHOOKS__URLS: '["http://127.0.0.1:9/told"]', REELAY_WEBHOOKS__SECRET: "s".repeat(40) } });
+  const people = [{ name: "Ana", segments: [{ offset_ms: 0, duration_ms: 1_000, width: 320, height: 180 }] }];
+  for (const [i, room] of ["old", "taken-out"].entries()) await makeRecording(place.path, { n: i + 1, room, started_at: day(i + 1), people });
+  assert.equal(reelay(["reindex", "--recordings", place.path]).status, 0);
+  await fetch(`${other.url}/api/recordings/${idOf(2)}`, { method: "DELETE" });
+  const browser = await launch("chromium");
+  const page = await openPage(browser, `${other.url}/storage`, { media: "none" });
+  for (const rule of ["Recordings that ended more than 30 days ago", "The oldest, when all together take more than 1 TB", "The oldest, when less than 1 MB is free"]) {
+    await page.getByText(rule, { exact: true }).waitFor();
+  }
+  // It goes next, or it went if the look of the start came late.
+  await page.getByRole("row").filter({ hasText: "Too old" }).filter({ hasText: "old" }).first().waitFor();
+  await page.getByRole("row").filter({ hasText: "http://127.0.0.1:9/told" }).filter({ hasText: "tried again" }).waitFor();
+  const again = page.waitForResponse("**/api/webhooks/replay");
+  await page.getByRole("button", { name: "Tell again" }).click();
+  assert.equal((await again).status(), 202);
+  await shoot(page, "storage-rules");
+  assert.deepEqual(await scan(page), []);
+  await other.stop();
   await browser.close();
   place.remove();
 });
