@@ -86,8 +86,8 @@ export async function request<T>(path: string, init: RequestInit & { json?: unkn
     throw new ApiError("offline", 0, "no answer");
   }
   if (!response.ok) throw await problem(response);
-  if (response.status === 204) return undefined as T;
-  return (await response.json()) as T;
+  const text = await response.text();
+  return (text === "" ? undefined : JSON.parse(text)) as T;
 }
 
 /** True when the server wants a key and this tab has none: then asking only makes refusals. */
