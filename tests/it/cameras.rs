@@ -35,8 +35,8 @@ fn what_is_published_is_watched() {
     assert_eq!((watched["video"]["codec"].as_str(), watched["audio"]["codec"].as_str()), (Some("VP8"), Some("opus")));
     assert_eq!(watched["video"]["size"], serde_json::json!([320, 180]));
     assert_eq!((watched["video"]["lost"].as_u64(), watched["audio"]["lost"].as_u64()), (Some(0), Some(0)));
-    assert!(watched["video"]["frames"].as_u64().unwrap() > 30, "{watched}");
-    assert!(watched["file"]["duration_ms"].as_u64().unwrap() > 1000, "{watched}");
+    assert!(watched["video"]["frames"].as_u64().unwrap() > 10, "{watched}");
+    assert!(watched["file"]["duration_ms"].as_u64().unwrap() > 400, "{watched}");
     let published = publisher.wait_with_output().unwrap();
     assert!(published.status.success(), "{published:?}");
     let published = last_line(&published);
