@@ -122,7 +122,7 @@ impl Worker {
             let now = Instant::now();
             batch.extend(self.next_item.take().into_iter().chain(taps.try_iter()).take(BATCH));
             let is_all = batch.len() < BATCH;
-            // One file after the other, so that what it needs is at hand: half of what a packet costs is waiting for memory.
+            // One file after the other, so that what it needs is looked up once and at hand.
             batch.sort_by_key(|(key, _)| *key);
             let since = self.heard;
             for of_one in batch.chunk_by_mut(|(a, _), (b, _)| a == b) {
